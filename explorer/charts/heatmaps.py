@@ -152,17 +152,7 @@ def _figure(
     # The scales round to whole pixels, or neighbouring cells would show hair lines between them.
     placed = pl.concat([panel.placed() for panel in panels])
     base = _base(placed, panels, tall)
-    pick = alt.selection_point(name="pick", fields=["expert", "first_step"], on="click", empty=False)
-    live = (
-        base.transform_filter("isValid(datum.value)")
-        .mark_rect(clip=True)
-        .encode(color=load_colour("value", limit=limit))
-        .properties(name="cells")
-        .add_params(theme.zoom(), pick, *([linking.hover(scope)] if len(panels) == 1 else []))
-    )
-    dead = (
-        base.transform_filter("datum.state == 'no tokens'").mark_rect(clip=True).encode(color=dead_colour())
-    )
+    live, dead = cell_layers(base, limit, *([linking.hover(scope)] if len(panels) == 1 else []))
     heads = _heads(panels)
     span = (float(placed["x"].min()), float(placed["x2"].max()))  # type: ignore[arg-type]
     above = event_marks.event_layers(events, span, above=True)
@@ -181,6 +171,25 @@ def _base(placed: pl.DataFrame, panels: Sequence[_Panel], tall: int) -> alt.Char
         **cell_axes(theme.AXIS["expert"], places, names, tall), tooltip=_tooltip(several=len(panels) > 1)
     )
     return base
+
+
+def cell_layers(base: alt.Chart, limit: float, *params: alt.Parameter) -> tuple[alt.Chart, alt.Chart]:
+    """The cells with a load, which a click selects as `pick` (expert, first_step), and those without tokens.
+
+    limit: see `scales.load_colour`. params: further selections of the first.
+    """
+    pick = alt.selection_point(name="pick", fields=["expert", "first_step"], on="click", empty=False)
+    live: alt.Chart = (
+        base.transform_filter("isValid(datum.value)")
+        .mark_rect(clip=True)
+        .encode(color=load_colour("value", limit=limit))
+        .properties(name="cells")
+        .add_params(theme.zoom(), pick, *params)
+    )
+    dead: alt.Chart = (
+        base.transform_filter("datum.state == 'no tokens'").mark_rect(clip=True).encode(color=dead_colour())
+    )
+    return live, dead
 
 
 def cell_axes(title: str, places: Sequence[float], names: Sequence[str], tall: int) -> dict[str, Any]:

@@ -25,22 +25,22 @@ def on_page(vega: dict[str, Any]) -> dict[str, Any]:
     What does not depend on the row is found once and not once per row: Streamlit's Vega interprets
     expressions, which is slow.
     """
-    found: set[str] = set()
-    page = _shared(waiting(vega), found)
-    params = [{"name": name, "expr": SHARED[name]} for name in SHARED if name in found]
+    names: set[str] = set()
+    page = _shared(waiting(vega), names)
+    params = [{"name": name, "expr": SHARED[name]} for name in SHARED if name in names]
     return {**page, "params": [*page.get("params", ()), *params]} if params else page
 
 
-def _shared(part: Any, found: set[str]) -> Any:
-    """A part of a specification with the names of the parameters; those that it uses are added to `found`."""
+def _shared(part: Any, names: set[str]) -> Any:
+    """A part of a specification with the names of the parameters; those that it uses are added to `names`."""
     if isinstance(part, dict):
-        return {key: _shared(value, found) for key, value in part.items()}
+        return {key: _shared(value, names) for key, value in part.items()}
     if isinstance(part, list):
-        return [_shared(value, found) for value in part]
+        return [_shared(value, names) for value in part]
     if isinstance(part, str):
         for name, expression in SHARED.items():
             if expression in part:
-                found.add(name)
+                names.add(name)
                 part = part.replace(expression, name)
     return part
 

@@ -4,7 +4,6 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import event_marks, heatmaps, linking, theme
-from explorer.charts.scales import dead_colour, load_colour
 
 ROW_PX = 5
 """Height of a row."""
@@ -39,17 +38,7 @@ def rank_heatmap(
         return theme.no_data("no expert loads recorded for this view", title=title)
     labels = names(frame)
     base = _base(_cells(frame, limit, labels), labels)
-    pick = alt.selection_point(name="pick", fields=["expert", "first_step"], on="click", empty=False)
-    live = (
-        base.transform_filter("isValid(datum.value)")
-        .mark_rect(clip=True)
-        .encode(color=load_colour("value", limit=limit))
-        .properties(name="cells")
-        .add_params(theme.zoom(), pick, linking.hover(scope))
-    )
-    dead = (
-        base.transform_filter("datum.state == 'no tokens'").mark_rect(clip=True).encode(color=dead_colour())
-    )
+    live, dead = heatmaps.cell_layers(base, limit, linking.hover(scope))
     span = (float(frame["first_step"].min()), float(frame["last_step"].max()) + 1)  # type: ignore[arg-type]
     above = event_marks.event_layers(events, span, above=True)
     chart = alt.layer(live, dead, *above, *theme.playhead_layers(playhead)).resolve_scale(color="independent")

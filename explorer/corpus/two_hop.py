@@ -54,19 +54,19 @@ class TwoHopProblem:
     """One problem: paragraphs, a question with its answer, and other questions about the same paragraphs."""
 
     paragraphs: tuple[str, ...]
-    asked: Question
+    first: Question
     others: tuple[Question, ...]
-    """Only in the text to train on, after the one that is asked: more to learn from the same facts."""
+    """Only in the text to train on, after the first, which the prompt asks: they teach the same facts."""
     candidates: tuple[str, ...]
     """The answer and its distractors: everything of its kind in the paragraphs."""
 
     @property
     def question(self) -> str:
-        return self.asked.text
+        return self.first.text
 
     @property
     def answer(self) -> str:
-        return self.asked.answer
+        return self.first.answer
 
     @property
     def prompt(self) -> str:
@@ -114,7 +114,7 @@ def problem(kind: str, split: str, number: int, seed: int = 0) -> TwoHopProblem:
     questions = [question(chain) for chain in range(NUM_CHAINS)]
     return TwoHopProblem(
         paragraphs=tuple(paragraphs),
-        asked=questions[0],
+        first=questions[0],
         others=tuple(questions[1:]),
         candidates=tuple(sorted(countries)),
     )

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from explorer.export import data, figures, report, vega
-from explorer.export.converters import Converters, Drawn, Order, words
+from explorer.export.converters import Converters, Order, OrderFiles, words
 from explorer.export.drawing import pixels
 from explorer.export.provenance import Provenance, run_entry, sql_text, statement_entry, versions
 from explorer.export.settings import TABLES, FigureSettings
@@ -34,7 +34,7 @@ class Entry:
     panel: Panel
     files: dict[str, bytes] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    drawing: "Future[Drawn] | None" = None
+    drawing: "Future[OrderFiles] | None" = None
     """Its stills, drawn by another process meanwhile."""
     picture: str | None = None
     """Drawing for the report, which writes the title itself."""

@@ -48,7 +48,7 @@ class Order:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
+class OrderFiles:
     """The files of an order."""
 
     files: Mapping[str, bytes]
@@ -75,15 +75,15 @@ class Converters:
 
     def __init__(self) -> None:
         self.drawing, self.converting = _Worker("draw"), _Worker("convert")
-        self._pending: deque[tuple[Future[Sketch], Future[Drawn]]] = deque()
+        self._pending: deque[tuple[Future[Sketch], Future[OrderFiles]]] = deque()
         self._taking = threading.Lock()
 
-    def draw(self, order: Order) -> "Future[Drawn]":
+    def draw(self, order: Order) -> "Future[OrderFiles]":
         """A future of an order's files, which raises ConverterError if the chart cannot be drawn."""
-        drawn: Future[Drawn] = Future()
-        self._pending.append((self.drawing.submit(order), drawn))
+        files: Future[OrderFiles] = Future()
+        self._pending.append((self.drawing.submit(order), files))
         self.converting.call(self._convert_next)
-        return drawn
+        return files
 
     def share_rest(self) -> None:
         """Let the drawing worker convert as well, once it has drawn what was ordered by now."""
@@ -96,11 +96,11 @@ class Converters:
             # The drawing worker cannot wait for what it is yet to draw.
             if not self._pending or (worker is self.drawing and not self._pending[0][0].done()):
                 return
-            sketch, drawn = self._pending.popleft()
+            sketch, files = self._pending.popleft()
         try:
-            drawn.set_result(worker.run(sketch.result()))
+            files.set_result(worker.run(sketch.result()))
         except Exception as error:  # whatever it is, the one who waits for the files hears of it
-            drawn.set_exception(error)
+            files.set_exception(error)
 
     def stop(self) -> None:
         """Kill the processes without waiting for their end; pending orders are dropped."""
@@ -219,7 +219,7 @@ def serve(task: Task) -> None:
             work = pickle.load(source)
         except EOFError:
             return
-        answer: Sketch | Drawn | str
+        answer: Sketch | OrderFiles | str
         try:
             answer = sketch(work) if isinstance(work, Order) else convert(work)
         except Exception as error:
@@ -244,12 +244,12 @@ def sketch(order: Order) -> Sketch:
     )
 
 
-def convert(drawings: Sketch) -> Drawn:
+def convert(drawings: Sketch) -> OrderFiles:
     """The files of drawings."""
     from explorer.export import drawing
 
     files = {kind: drawing.convert(drawings.whole, kind, drawings.dpi) for kind in drawings.kinds}
-    return Drawn(files=files, in_page=drawings.untitled.in_page(drawings.alt))
+    return OrderFiles(files=files, in_page=drawings.untitled.in_page(drawings.alt))
 
 
 def words(error: Exception) -> str:

@@ -62,10 +62,10 @@ def _range(low: float, high: float) -> str:
 def _frame(models: list[Row]) -> pl.DataFrame:
     """One row per rule and model: rule, seed, exact_match, f1."""
     prefix = f"{DECODE}_{BATCH}"
-    found = [
+    rows = [
         (label, row.seed, *(row.metrics.get(f"{slug}_{prefix}_{name}") for name in ("exact_match", "f1")))
         for slug, label in RULES.items()
         for row in models
     ]
     schema = {"rule": pl.String, "seed": pl.Int64, "exact_match": pl.Float64, "f1": pl.Float64}
-    return pl.DataFrame(found, schema=schema, orient="row").drop_nulls()
+    return pl.DataFrame(rows, schema=schema, orient="row").drop_nulls()

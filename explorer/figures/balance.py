@@ -205,8 +205,8 @@ def random_baselines(
         return Baselines(missing="No random-routing baseline: none of these runs has experts.")
     # The panel is to name the statements of the arm that gives the lines, not those of the search for it.
     search = Trace(trace.store)
-    asked = {} if of_sequences and len(candidates) == 1 else {"resampled": False}
-    references = {arm.token: _references(search, arm, **asked) for arm in candidates}
+    options = {} if of_sequences and len(candidates) == 1 else {"resampled": False}
+    references = {arm.token: _references(search, arm, **options) for arm in candidates}
     reason = _why_none(candidates, references)
     if reason:
         return Baselines(missing=f"No random-routing baseline: {reason}.")

@@ -98,7 +98,7 @@ def _replayed(
     if bias is None or settings.start == "neutral":
         bias = np.full(probe.num_experts, neutral_bias(spec.bias_form), dtype=np.float32)
     outcome = replay(scores, bias, spec, settings.what_if, sequence_tokens=sequence_tokens)
-    return Replayed(outcome=outcome, choice=agreement(probe.chosen, outcome.chosen_TK, probe.num_experts))
+    return Replayed(outcome=outcome, choice=agreement(probe.routes, outcome.chosen_TK, probe.num_experts))
 
 
 def replayed(trace: Trace, run: Run, settings: Replay) -> Replayed | str:

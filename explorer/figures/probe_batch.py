@@ -184,11 +184,11 @@ def routed_batch(trace: Trace, run: Run, step: int, layer: int) -> RoutedBatch |
     probe = trace.ask(queries.layer_probe, run, step, layer)
     settings = settings_of(json.loads(run.config), top_k=run.top_k, step=step)
     if probe is None:
-        chosen = trace.ask(queries.routes, run, step, run.width(layer), layer).get(layer)
-        if chosen is None:
+        routes = trace.ask(queries.routes, run, step, run.width(layer), layer).get(layer)
+        if routes is None:
             return None
-        text = trace.ask(_text, run, run.path, len(chosen))
-        return _unscored(chosen, run.width(layer), replace(settings, note=UNSCORED), text, step, layer)
+        text = trace.ask(_text, run, run.path, len(routes))
+        return _unscored(routes, run.width(layer), replace(settings, note=UNSCORED), text, step, layer)
     text = trace.ask(_text, run, run.path, len(probe.logits))
     return route(probe, settings, text, step=step, layer=layer)
 
@@ -213,7 +213,7 @@ def _document(_cursor: object, _run_id: str, path: str) -> dict[str, Any] | None
 
 
 def _unscored(
-    chosen: NDArray[np.int64],
+    routes: NDArray[np.int64],
     num_experts: int,
     settings: RouterSettings,
     text: ProbeText,
@@ -232,7 +232,7 @@ def _unscored(
         compared=None,
         unbiased=None,
         before=None,
-        after=chosen,
+        after=routes,
         gates=None,
         unexplained=0,
         text=text,
@@ -248,7 +248,7 @@ def route(
     The latest batches are remembered, since every panel of a page asks for the same one.
     """
     scores = compared = unbiased = before = gates = None
-    after, unexplained = probe.chosen, 0
+    after, unexplained = probe.routes, 0
     if settings.score_func is not None:
         scores = routing_math.scores(probe.logits, settings.score_func)
         gates = routing_math.gates(probe.logits, after, settings)
@@ -339,11 +339,11 @@ def _state(expert: int, before: list[int], after: list[int]) -> str:
     return PUSHED if expert in before else LEFT
 
 
-def cut_off(values: Floats | None, chosen: list[int], token: int) -> float | None:
+def cut_off(values: Floats | None, experts: list[int], token: int) -> float | None:
     """Midpoint of a token's lowest chosen and highest rejected value; None where there is no such pair."""
-    if values is None or not chosen:
+    if values is None or not experts:
         return None
     row = values[token]
-    rest = np.delete(row, chosen)
+    rest = np.delete(row, experts)
     rest = rest[np.isfinite(rest)]
-    return float(row[chosen].min() + rest.max()) / 2 if len(rest) else None
+    return float(row[experts].min() + rest.max()) / 2 if len(rest) else None

@@ -3,6 +3,7 @@
 A simulation asks no store and has no arms: its panels depend on their settings alone.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -18,7 +19,7 @@ from explorer.charts.theme import AXIS
 from explorer.config.rules import Smebu
 from explorer.figures import simulation_text as text
 from explorer.figures.arm_set import ArmSet
-from explorer.figures.panel import Panel
+from explorer.figures.panel import Build, Panel, Question
 from explorer.figures.simulation_frames import extremes, loads_frame, series_frame, trajectory_frame
 from explorer.figures.store import Store
 from explorer.figures.templates import with_rows
@@ -56,6 +57,14 @@ LINES_PX, BIAS_PX, CHANGED_PX = 280, 260, 200
 IN_A_LESSON = "A simulation without a language model. "
 CHANGED_AXIS = "share of assignments"
 LOGITS_AXIS = "learned offset (logits)"
+
+
+def without_runs(panels: Iterable[tuple[str, Build, object]]) -> dict[str, Question]:
+    """Key -> question of panels that need no run. panels: key, function and settings of each."""
+    return {
+        key: Question(key=key, build=build, arms=NO_ARMS, settings=settings)
+        for key, build, settings in panels
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -241,7 +241,7 @@ def _all_routes(trace: Trace, run: Run, side: Side, steps: Sequence[int], scored
             return cannot_recompute(run, side)
         scores = routing_math.scores(probe.logits, settings.score_func)
         exact = _choose(scores, probe.bias, settings)
-        unexplained += int((~routing_math.same_sets(exact, probe.chosen, probe.num_experts)).sum())
+        unexplained += int((~routing_math.same_sets(exact, probe.routes, probe.num_experts)).sum())
         held = None if side.bias == "none" else rounded(probe.bias, TYPES[side.bias])
         layers[layer] = _choose(scores, held, settings)
     return _Routes(layers=layers, unexplained=unexplained) if layers else NO_ROUTES
@@ -249,7 +249,7 @@ def _all_routes(trace: Trace, run: Run, side: Side, steps: Sequence[int], scored
 
 def _slots(probe: queries.LayerProbe, num_experts: int) -> Ids:
     """The recorded experts of a probe, with `num_experts` in an empty slot."""
-    return np.where(probe.chosen < probe.num_experts, probe.chosen, num_experts)
+    return np.where(probe.routes < probe.num_experts, probe.routes, num_experts)
 
 
 def _of_tokens(

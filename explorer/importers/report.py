@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-SEVERITIES = ("note", "assumption", "left_out", "warning")
-
 
 @dataclass(frozen=True, kw_only=True)
 class ReportEntry:

@@ -21,7 +21,7 @@ class TableFile:
     def __init__(self, source: Source, options: Options) -> None:
         self.source = source
         self.is_parquet = source.head.startswith(b"PAR1")
-        self._given = [name.strip() for name in options.text("columns").split(",") if name.strip()]
+        self._names = [name.strip() for name in options.text("columns").split(",") if name.strip()]
         """Names of the columns of a CSV without a header."""
 
     def scan(self) -> pl.LazyFrame:
@@ -54,7 +54,7 @@ class TableFile:
     @cached_property
     def width(self) -> int:
         """Columns that the header names."""
-        return len(self._given) or len(next(csv.reader([self._header], delimiter=self._separator)))
+        return len(self._names) or len(next(csv.reader([self._header], delimiter=self._separator)))
 
     @cached_property
     def _header(self) -> str:
@@ -69,8 +69,8 @@ class TableFile:
         return pl.scan_csv(
             whole,
             separator=self._separator,
-            has_header=not self._given,
-            new_columns=self._given or None,
+            has_header=not self._names,
+            new_columns=self._names or None,
             comment_prefix=COMMENT.decode(),
             glob=False,
             row_index_name=number,
@@ -79,7 +79,7 @@ class TableFile:
 
     def _records(self) -> Iterator[tuple[int, bytes]]:
         """(number of its first line, from 1, and its bytes) of every row; a blank line is a row of NULLs."""
-        is_header, before, first, record = not self._given, 0, 0, b""
+        is_header, before, first, record = not self._names, 0, 0, b""
         for number, line in self.source.lines():
             if record:  # a quoted value goes on
                 record += b"\n" * (number - before) + line

@@ -20,6 +20,7 @@ from explorer.routing.balancing import (
     binned_quantile_bias,
     blended,
     decayed_rate,
+    is_frozen,
     linear_quantile_bias,
     load_error,
     quantile_bias,
@@ -54,7 +55,7 @@ class LossFreeBalancing(Balancer):
         self.bias_form = rule.bias_form
 
     def rate(self, step: int) -> float:
-        if _is_frozen(self.rule.freeze_after_step, step):
+        if is_frozen(self.rule.freeze_after_step, step):
             return 0.0
         return decayed_rate(self.rule.bias_update_rate, self.rule.step_decay, step - self.since + 1)
 
@@ -101,10 +102,6 @@ class LossFreeBalancing(Balancer):
         fresh = counts.double()
         self.memory["mean_counts"] = fresh if mean is None else self.rule.load_ema * mean + fresh
         return self.memory["mean_counts"]
-
-
-def _is_frozen(freeze_after_step: int | None, step: int) -> bool:
-    return freeze_after_step is not None and step >= freeze_after_step
 
 
 class QuantileBalancing(Balancer):
@@ -158,7 +155,7 @@ class QuantileBalancing(Balancer):
     def update(
         self, expert_bias: Tensor, counts: Tensor, step: int, observed: Sequence[Tensor] | None = None
     ) -> None:
-        if _is_frozen(self.rule.freeze_after_step, step) or observed is None:
+        if is_frozen(self.rule.freeze_after_step, step) or observed is None:
             return
         # One layer at a time if the bias is that of a single layer.
         seen = torch.stack(list(observed)) if expert_bias.ndim == 2 else observed[0]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from explorer.config.rules import Smebu
 from explorer.model.balancer import Balancer
-from explorer.routing.balancing import load_error, soft_clamped, with_momentum
+from explorer.routing.balancing import is_frozen, load_error, soft_clamped, with_momentum
 
 
 class SmebuBalancing(Balancer):
@@ -29,8 +29,7 @@ class SmebuBalancing(Balancer):
         self.rule = rule
 
     def rate(self, step: int) -> float:
-        frozen_from = self.rule.freeze_after_step
-        return 0.0 if frozen_from is not None and step >= frozen_from else self.rule.bias_update_rate
+        return 0.0 if is_frozen(self.rule.freeze_after_step, step) else self.rule.bias_update_rate
 
     @torch.no_grad()
     def update(

@@ -153,7 +153,7 @@ class Changes:
 
     earlier: int | None
     """The first of those probes; None at the first one."""
-    kept: int
+    common: int
     """Assignments in both."""
     slots: int
     """Assignments of the probe that has more, token by token."""
@@ -161,7 +161,7 @@ class Changes:
     @property
     def churn(self) -> float | None:
         """`metrics.churn`; None without a slot."""
-        return 1 - self.kept / self.slots if self.slots else None
+        return 1 - self.common / self.slots if self.slots else None
 
     @classmethod
     def between(cls, probes: Sequence[Choices]) -> "list[Changes]":
@@ -176,7 +176,7 @@ class Changes:
             old, now = before[at[has_before]], one.ids[has_before]
             slots = np.maximum((old >= 0).sum(1), (now >= 0).sum(1)).sum()
             earlier = int(steps[at[has_before]].min()) if has_before.any() else None
-            result.append(cls(earlier=earlier, kept=int(shared(now, old).sum()), slots=int(slots)))
+            result.append(cls(earlier=earlier, common=int(shared(now, old).sum()), slots=int(slots)))
             before[at] = one.ids
             steps[at] = np.where(one.is_known, one.step, NO_EXPERT)
         return result

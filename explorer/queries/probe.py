@@ -21,7 +21,7 @@ class LayerProbe:
 
     logits: NDArray[np.float32]
     """[T, E]"""
-    chosen: NDArray[np.int64]
+    routes: NDArray[np.int64]
     """[T, K] as recorded, best first where tokens choose; E in an empty slot."""
     bias: NDArray[np.float32] | None
     """[E] bias used; None without a bias rule."""
@@ -93,7 +93,7 @@ def _probes(
         steps,
         layer,
     )
-    logits, chosen = _matrix(rows["router_logits"]), _matrix(rows["selected_experts"])
+    logits, routes = _matrix(rows["router_logits"]), _matrix(rows["selected_experts"])
     result: dict[int, dict[int, LayerProbe]] = {}
     for step, of_layer, part in _parts(rows):
         if not np.array_equal(rows["token"][part].to_numpy(), np.arange(part.stop - part.start)):
@@ -102,10 +102,10 @@ def _probes(
         if of_part is None:
             continue
         experts, bias = of_part.shape[1], rows["expert_bias"][part.start]
-        ids = rows["selected_experts"][part] if chosen is None else chosen[part]
+        ids = rows["selected_experts"][part] if routes is None else routes[part]
         result.setdefault(step, {})[of_layer] = LayerProbe(
             logits=of_part.astype(np.float32),
-            chosen=_slots(ids, experts),
+            routes=_slots(ids, experts),
             bias=None if bias is None else np.asarray(bias.to_list(), dtype=np.float32),
         )
     return result
@@ -172,10 +172,10 @@ def _routes(
     result: dict[int, dict[int, NDArray[np.int64]]] = {}
     where = "selected_experts IS NOT NULL"
     rows = _rows(cur, "selected_experts", where, run_id, steps, layer)
-    chosen = _matrix(rows["selected_experts"])
+    routes = _matrix(rows["selected_experts"])
     for step, of_layer, part in _parts(rows):
         if np.array_equal(rows["token"][part].to_numpy(), np.arange(part.stop - part.start)):
-            ids = rows["selected_experts"][part] if chosen is None else chosen[part]
+            ids = rows["selected_experts"][part] if routes is None else routes[part]
             result.setdefault(step, {})[of_layer] = _slots(ids, num_experts)
     return result
 
@@ -216,18 +216,18 @@ def _slots(lists: "pl.Series | NDArray[Any]", experts: int) -> NDArray[np.int64]
 
 def _padded(lists: pl.Series, experts: int) -> NDArray[np.int64]:
     """The valid ids of each list, then empty slots up to the longest."""
-    kept = [[e for e in one or () if 0 <= e < experts] for one in lists.to_list()]
-    width = max(map(len, kept), default=0)
-    rows = [[*one, *[experts] * (width - len(one))] for one in kept]
-    return np.array(rows, dtype=np.int64).reshape(len(kept), width)
+    valid = [[e for e in one or () if 0 <= e < experts] for one in lists.to_list()]
+    width = max(map(len, valid), default=0)
+    rows = [[*one, *[experts] * (width - len(one))] for one in valid]
+    return np.array(rows, dtype=np.int64).reshape(len(valid), width)
 
 
-def expert_texts(chosen: NDArray[np.int64], texts: Sequence[str], expert: int) -> pl.DataFrame:
-    """The texts of the probe tokens that an expert receives; chosen: [T, K], texts: T.
+def expert_texts(routes: NDArray[np.int64], texts: Sequence[str], expert: int) -> pl.DataFrame:
+    """The texts of the probe tokens that an expert receives; routes: [T, K], texts: T.
 
     Columns: text, tokens (received by the expert), occurrences (in the probe), share. Most tokens first.
     """
-    taken = (np.asarray(chosen) == expert).any(-1) if chosen.size else np.zeros(len(texts), bool)
+    taken = (np.asarray(routes) == expert).any(-1) if routes.size else np.zeros(len(texts), bool)
     rows = pl.DataFrame(
         {"text": list(texts), "taken": taken}, schema={"text": pl.String, "taken": pl.Boolean}
     )
@@ -241,14 +241,14 @@ def expert_texts(chosen: NDArray[np.int64], texts: Sequence[str], expert: int) -
 
 
 def expert_domains(
-    chosen: NDArray[np.int64], domains: Sequence[str], expert: int, num_experts: int
+    routes: NDArray[np.int64], domains: Sequence[str], expert: int, num_experts: int
 ) -> pl.DataFrame:
     """An expert's share of every domain's probe tokens; domains: one per token, T.
 
     Columns: domain, tokens (received by the expert), assignments (of the domain), load_ratio (tokens over the
     domain's uniform load, assignments / E). In the order in which domains appear.
     """
-    slots = np.asarray(chosen)
+    slots = np.asarray(routes)
     rows = pl.DataFrame(
         {
             "domain": list(domains),

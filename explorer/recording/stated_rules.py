@@ -50,8 +50,8 @@ def family_of(balancer: str, recorded: str) -> str:
 
     A rule may get a family of its own after runs were recorded with it, as SMEBU did.
     """
-    known = _of_text(balancer) if balancer else None
-    return recorded if known is None else known.family
+    rules = _of_text(balancer) if balancer else None
+    return recorded if rules is None else rules.family
 
 
 def _of_text(text: str) -> StatedRules | None:

@@ -61,6 +61,11 @@ def decayed_rate(rate: float, step_decay: str, updates: int) -> float:
     return rate / (updates**0.5 if step_decay == "sqrt" else updates)
 
 
+def is_frozen(freeze_after_step: int | None, step: int) -> bool:
+    """Whether a rule with this setting no longer moves the bias after `step`."""
+    return freeze_after_step is not None and step >= freeze_after_step
+
+
 def sign(values: Any) -> Any:
     """-1, 0 or +1, for numpy arrays (in their own type) and torch tensors (float32) alike."""
     one = values.dtype.type(1) if hasattr(values, "astype") else 1.0

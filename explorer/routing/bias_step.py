@@ -17,7 +17,7 @@ from explorer.config.routings import arm_kind
 from explorer.config.rule_text import LossFree, Quantile, Smebu, bias_form, label_rules
 from explorer.config.run import BalancerConfig, RunConfig
 from explorer.errors import ConfigError
-from explorer.routing.balancing import bias_direction, decayed_rate, load_error
+from explorer.routing.balancing import bias_direction, decayed_rate, is_frozen, load_error
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -133,11 +133,10 @@ def rule_in_force(config: Mapping[str, Any] | None, step: int, stated: str = "")
             f"The rule “{rule.label}” reads the counts of single groups of tokens, of which only the sum is "
             "recorded, so the step cannot be recomputed."
         )
-    frozen = rule.freeze_after_step is not None and step >= rule.freeze_after_step
     return RuleInForce(
         rule=rule,
         updates=step - _since(balancer, step) + 1,
-        is_frozen=frozen,
+        is_frozen=is_frozen(rule.freeze_after_step, step),
         restarts=bias_form(balancer.rules_at(step + 1)) != bias_form(rules),
     )
 

@@ -132,10 +132,10 @@ class Ingestor:
             return False
         row["generation"], parts = seen
         try:
-            for some, last_step in portions(cur, parts, set(_known(cur, row).parts)):
+            for some, last_step in portions(cur, parts, set(_state_of(cur, row).parts)):
                 # Without its `look` an unfinished row is continued in the next round.
                 now = row if last_step is None else {**row, "last_step": last_step, "look": ""}
-                rows, count = _transaction(cur, now, some, _known(cur, row), last_step is None)
+                rows, count = _transaction(cur, now, some, _state_of(cur, row), last_step is None)
                 report.rows += rows
                 report.parts += count
         except (duckdb.Error, FileNotFoundError) as error:
@@ -182,7 +182,7 @@ class Ingestor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Known:
+class _IndexState:
     """The state of a run in the index."""
 
     key: int | None
@@ -213,13 +213,13 @@ class _Known:
         return False
 
 
-def _known(cur: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> _Known:
+def _state_of(cur: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> _IndexState:
     row_of_run = cur.execute(
         "SELECT run_key, path, created_at, pair_key, generation, problem FROM raw.runs WHERE run_id = ?",
         [row["run_id"]],
     ).fetchone()
     if row_of_run is None:
-        return _Known(key=None, same_run=False, parts={})
+        return _IndexState(key=None, same_run=False, parts={})
     expected = (row["path"], row["created_at"], row["pair_key"], row["generation"], None)
     parts = cur.execute(
         "SELECT table_name, part, attempt, first_step, last_step, below FROM raw.ingested_parts "
@@ -227,7 +227,7 @@ def _known(cur: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> _Known:
         [row_of_run[0]],
     ).fetchall()
     folder = Path(row["path"])
-    return _Known(
+    return _IndexState(
         key=row_of_run[0],
         same_run=row_of_run[1:] == expected,
         parts={
@@ -241,17 +241,17 @@ def _transaction(
     cur: duckdb.DuckDBPyConnection,
     row: dict[str, Any],
     parts: Sequence[Part],
-    known: _Known,
+    state: _IndexState,
     is_last: bool,
 ) -> tuple[int, int]:
     """Write a run, or a portion of it, in one transaction; reload it if new parts do not simply continue the
     old ones. is_last: whether no portion follows.
     """
-    reload = known.stale(parts)
+    reload = state.stale(parts)
     while True:
         cur.begin()
         try:
-            written = _write(cur, row, parts, known, reload)
+            written = _write(cur, row, parts, state, reload)
             if is_last:
                 store_findings(cur, row)
             cur.commit()
@@ -268,12 +268,16 @@ def _transaction(
 
 
 def _write(
-    cur: duckdb.DuckDBPyConnection, row: dict[str, Any], listed: Sequence[Part], known: _Known, reload: bool
+    cur: duckdb.DuckDBPyConnection,
+    row: dict[str, Any],
+    listed: Sequence[Part],
+    state: _IndexState,
+    reload: bool,
 ) -> tuple[int, int]:
     """Insert new parts and the run's row in the open transaction. Returns rows and parts."""
-    key = _clear(cur, row["run_id"]) if reload else known.key
+    key = _clear(cur, row["run_id"]) if reload else state.key
     assert key is not None
-    done = {} if reload else known.parts
+    done = {} if reload else state.parts
     new = [part for part in listed if (part.table, part.path.name) not in done]
     sizes = Sizes.of_run(row)
     for part in new:

@@ -28,9 +28,9 @@ class Memo:
         with self._lock:
             if self._numbers is None:
                 self._numbers = _read(self._path)
-            known = self._numbers.get(key)
-        if known is not None:
-            return tuple(known)
+            stored = self._numbers.get(key)
+        if stored is not None:
+            return tuple(stored)
         numbers = [float(number) for number in compute()]
         with self._lock:
             self._numbers[key] = numbers

@@ -16,14 +16,14 @@ SMALL_BYTES = 2_000_000
 
 
 def portions(
-    cur: duckdb.DuckDBPyConnection, parts: Sequence[Part], known: set[tuple[str, str]]
+    cur: duckdb.DuckDBPyConnection, parts: Sequence[Part], in_index: set[tuple[str, str]]
 ) -> Iterator[tuple[Sequence[Part], int | None]]:
     """(parts so far, the last step they hold) for each portion; None as the step of the last portion.
 
-    Only the steps of one uninterrupted attempt are split. known: (table, file name) of parts in the index.
+    Only the steps of one uninterrupted attempt are split. in_index: (table, file name) of parts there.
     """
     loads = [part for part in parts if part.table == "expert_loads"]
-    new = [part for part in loads if (part.table, part.path.name) not in known]
+    new = [part for part in loads if (part.table, part.path.name) not in in_index]
     is_plain = all(part.generation is None and part.below is None and part.attempt == 0 for part in parts)
     if is_plain and len(new) > 1 and _bytes(new) > SMALL_BYTES:
         for step in _bounds(new, _rows(cur, new)):

@@ -103,6 +103,17 @@ def test_every_token_has_a_name_and_every_text_its_domain(page: Page) -> None:
     assert chip(page, WORDS.index("\n")).inner_text() == "⏎"
 
 
+def test_the_tooltip_writes_a_token_on_one_line(page: Page) -> None:
+    token = next(place for place, word in enumerate(WORDS) if word.startswith(" "))
+    chip(page, token).hover()
+    head = page.locator(".probe .tip b")
+    expect(head.locator(".blank")).to_be_visible()
+    # The height of one line is that of the word without its sign.
+    both = head.evaluate("b => [b.offsetHeight, (b.textContent = 'x', b.offsetHeight)]")
+    assert both[0] == both[1]
+    page.mouse.move(0, 0)
+
+
 def test_an_expert_of_the_key_marks_its_tokens(page: Page) -> None:
     expert = chosen(3)[0]
     look_at(page, expert)

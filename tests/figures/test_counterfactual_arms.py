@@ -8,12 +8,11 @@ import pytest
 from probe_runs import probe_info, write_probe_run, write_runs_to_compare
 from sentences import sentence
 
-from explorer.figures.arms import Run, run_from_row
+from explorer.figures.arms import Run
 from explorer.figures.panel import Missing, Panel, Question
 from explorer.figures.store import OpenStore
 from explorer.figures.views import compare, microscope
 from explorer.figures.views.view import Opener, OpenView
-from explorer.queries.runs import list_runs
 from explorer.store import Index
 
 SETTINGS = {"layer": "1", "probe": "2", "what": "sign", "what_n": "10"}
@@ -28,12 +27,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenStore]:
     with Index.open(base / "index.duckdb") as index:
         index.ingest([base])
         yield OpenStore(index)
-
-
-@pytest.fixture(scope="module")
-def runs(store: OpenStore) -> list[Run]:
-    with store.index.cursor() as cur:
-        return [run_from_row(row) for row in list_runs(cur).to_dicts()]
 
 
 def view(opener: Opener, store: OpenStore, runs: list[Run], **query: str | list[str]) -> OpenView:

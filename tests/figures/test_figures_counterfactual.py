@@ -12,11 +12,10 @@ from reference import counterfactual as slow
 from store_runs import random_counts
 
 from explorer.figures import counterfactual
-from explorer.figures.arms import Run, run_from_row
+from explorer.figures.arms import Run
 from explorer.figures.panel import Missing, Panel, Question
 from explorer.figures.store import OpenStore
 from explorer.figures.views import microscope
-from explorer.queries.runs import list_runs
 from explorer.store import Index
 
 
@@ -32,12 +31,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenStore]:
     with Index.open(base / "index.duckdb") as index:
         index.ingest([base])
         yield OpenStore(index)
-
-
-@pytest.fixture(scope="module")
-def runs(store: OpenStore) -> list[Run]:
-    with store.index.cursor() as cur:
-        return [run_from_row(row) for row in list_runs(cur).to_dicts()]
 
 
 def questions(store: OpenStore, runs: list[Run], **query: str) -> dict[str, Question]:

@@ -10,13 +10,12 @@ from sentences import sentence
 from explorer.charts import microscope as charts
 from explorer.figures import probe
 from explorer.figures.arm_set import ArmSet
-from explorer.figures.arms import Run, run_from_row
+from explorer.figures.arms import Run
 from explorer.figures.panel import Missing, Panel, Question
 from explorer.figures.probe import ProbeExpert, ProbeToken
 from explorer.figures.probe_batch import routed_batch, token_table
 from explorer.figures.store import OpenStore, Trace
 from explorer.figures.views import microscope
-from explorer.queries.runs import list_runs
 from explorer.store import Index
 
 
@@ -27,12 +26,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenStore]:
     with Index.open(base / "index.duckdb") as index:
         index.ingest([base])
         yield OpenStore(index)
-
-
-@pytest.fixture(scope="module")
-def runs(store: OpenStore) -> list[Run]:
-    with store.index.cursor() as cur:
-        return [run_from_row(row) for row in list_runs(cur).to_dicts()]
 
 
 def run_of(runs: list[Run], run_id: str) -> Run:

@@ -45,7 +45,7 @@ def test_a_layer_of_the_probe_is_what_was_recorded(index: Index, step: int, laye
     assert found is not None
     assert found.logits.dtype == np.float32
     assert found.logits.tolist() == wanted.router_logits_PLE[:, layer].tolist()
-    assert found.chosen.tolist() == wanted.selected_experts_PLK[:, layer].tolist()
+    assert found.routes.tolist() == wanted.selected_experts_PLK[:, layer].tolist()
     assert found.bias is not None
     assert found.bias.tolist() == bias[layer].tolist()
 

@@ -55,7 +55,7 @@ def solve(paragraphs: list[str], question: str) -> str:
 @pytest.mark.parametrize("kind", KINDS)
 def test_answers_follow_from_the_supporting_facts_and_from_no_one_of_two(kind: str) -> None:
     for problem in held_out(kind, 200):
-        for question in (problem.asked, *problem.others):
+        for question in (problem.first, *problem.others):
             facts = [problem.paragraphs[place] for place in question.supporting]
             assert len(facts) == (2 if kind == two_hop.TWO_HOP else 1)
             assert (
@@ -66,13 +66,13 @@ def test_answers_follow_from_the_supporting_facts_and_from_no_one_of_two(kind: s
             if kind == two_hop.TWO_HOP:
                 (birth,) = (fact for fact in facts if "born" in fact)
                 assert question.answer not in birth
-        assert {question.answer for question in (problem.asked, *problem.others)} == set(problem.candidates)
+        assert {question.answer for question in (problem.first, *problem.others)} == set(problem.candidates)
         assert len(problem.candidates) == two_hop.NUM_CHAINS
 
 
 def test_the_text_to_train_on_asks_every_question_once() -> None:
     (problem,) = held_out(two_hop.TWO_HOP, 1)
-    questions: list[Question] = [problem.asked, *problem.others]
+    questions: list[Question] = [problem.first, *problem.others]
     asked = re.findall(r"Question: (.*)\nAnswer: (.*)\n", problem.text)
     assert asked == [(question.text, question.answer) for question in questions]
     assert problem.text.startswith(f"{problem.prompt} {problem.answer}\n")

@@ -251,7 +251,7 @@ def batch(step: int = 12, **settings: object) -> RoutedBatch:
     bias = rule_biases(random_counts(25, 2, 8))[step]
     record = probe_record(step, bias, 2, 8, 2)
     probe = LayerProbe(
-        logits=record.router_logits_PLE[:, 0], chosen=record.selected_experts_PLK[:, 0], bias=bias[0]
+        logits=record.router_logits_PLE[:, 0], routes=record.selected_experts_PLK[:, 0], bias=bias[0]
     )
     balancer = "none" if "routing" in settings else "loss_free"
     how = settings_of(probe_info(balancer, **settings)["config"], top_k=2, step=step)

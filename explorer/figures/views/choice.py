@@ -28,7 +28,7 @@ class Choice:
     names: Mapping[str, str] = field(default_factory=dict)
     """Option -> what a page calls it, where that is another word."""
 
-    def shown(self, option: str) -> str:
+    def text_of(self, option: str) -> str:
         """An option as a page writes it: its name, `12 %`, `0.001`, `1,024`."""
         if option in self.names:
             return self.names[option]

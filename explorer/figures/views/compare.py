@@ -74,16 +74,16 @@ def open_view(store: Store, runs: Sequence[Run], query: Query) -> OpenView:
 
 def agreement_offer(store: Store, arms: ArmSet) -> Offer | None:
     """The routings that these arms let a visitor compare; None where no run keeps a probe."""
-    found = Trace(store).ask(probes_of, [run for run in arms.runs if run.has_loads]).rows()
+    rows = Trace(store).ask(probes_of, [run for run in arms.runs if run.has_loads]).rows()
     probes: dict[str, list[int]] = {}
-    for run_id, step, _ in found:
+    for run_id, step, _ in rows:
         probes.setdefault(run_id, []).append(step)
     if not probes:
         return None
     return Offer(
         runs=tuple(run for run in arms.runs if run.run_id in probes),
         probes=probes,
-        biased=frozenset(run_id for run_id, _, has_bias in found if has_bias),
+        biased=frozenset(run_id for run_id, _, has_bias in rows if has_bias),
     )
 
 

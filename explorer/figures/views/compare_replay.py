@@ -64,13 +64,13 @@ def offer_of(store: Store, arms: ArmSet, layer: int) -> ReplayOffer:
             continue
         runs.append(run)
         labels[run.run_id] = f"{arms.label(arm)}, seed {run.seed}" if arm.is_group else arms.label(arm)
-    found = {run.run_id: probes[run.run_id] for run in runs}
+    steps_of = {run.run_id: probes[run.run_id] for run in runs}
     return ReplayOffer(
         layer=layer,
         arms=ArmSet.of_runs(runs, labels),
         without=tuple(without),
-        steps=tuple(sorted({step for steps in found.values() for step, _ in steps})),
-        default=_default(runs, found),
+        steps=tuple(sorted({step for steps in steps_of.values() for step, _ in steps})),
+        default=_default(runs, steps_of),
     )
 
 

@@ -120,17 +120,17 @@ def expert_questions(run: Run, settings: MicroscopeSettings, expert: int) -> tup
     return tuple(Question(key=key, build=build, arms=arms, settings=at) for key, build in builds.items())
 
 
-def domain_questions(shown: ArmSet, arms: ArmSet, layer: int) -> tuple[Question, ...]:
-    """Load by domain, one panel per arm; shown: of `specialisation.with_domain_loads` among `arms`."""
+def domain_questions(with_loads: ArmSet, arms: ArmSet, layer: int) -> tuple[Question, ...]:
+    """Load by domain, one panel per arm; with_loads: of `specialisation.with_domain_loads` among `arms`."""
     settings = specialisation.ByMethod.of(arms, layer)
     return tuple(
         Question(
             key=f"figure_nine_{arm.token}",
             build=specialisation.load_by_domain,
-            arms=shown.only([arm]),
+            arms=with_loads.only([arm]),
             settings=settings,
         )
-        for arm in shown
+        for arm in with_loads
     )
 
 
@@ -146,8 +146,8 @@ def agreement_offer(runs: Sequence[Run], run: Run, probes: Mapping[str, Probes],
     """The routings that the probe of the page can be compared with; runs: those that keep a probe."""
     return Offer(
         runs=tuple(runs),
-        probes={run_id: [after for after, _ in found] for run_id, found in probes.items()},
-        biased=frozenset(run_id for run_id, found in probes.items() if any(biased for _, biased in found)),
+        probes={run_id: [after for after, _ in steps] for run_id, steps in probes.items()},
+        biased=frozenset(run_id for run_id, steps in probes.items() if any(biased for _, biased in steps)),
         fixed=Side(run_id=run.run_id, step=step),
     )
 

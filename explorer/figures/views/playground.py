@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from explorer.figures import simulation
 from explorer.figures.arms import Run
 from explorer.figures.panel import Build, Question
-from explorer.figures.simulation import NO_ARMS, SIDES, AtStep, OneSide, Side, TwoRules
+from explorer.figures.simulation import SIDES, AtStep, OneSide, Side, TwoRules, without_runs
 from explorer.figures.store import Store
 from explorer.figures.views import choice, rule_change
 from explorer.figures.views.address import Address
@@ -58,10 +58,7 @@ def questions(settings: PlaygroundSettings) -> dict[str, Question]:
         *((f"playground_loads_{side}", simulation.loads, now[side]) for side in SIDES),
         ("playground_switched", simulation.changed_assignments, rules),
     )
-    return {
-        key: Question(key=key, build=build, arms=NO_ARMS, settings=panel_settings)
-        for key, build, panel_settings in panels
-    }
+    return without_runs(panels)
 
 
 def open_view(store: Store, runs: Sequence[Run], query: Query) -> OpenView:

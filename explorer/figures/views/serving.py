@@ -163,9 +163,9 @@ def read(
         hot=int(values["hot"]),
         batches=batches(values, layer, probe) if steps else None,
     )
-    shown = {"run": run.run_id, "judged": judged.run_id, "layer": layer, **values}
-    shown |= {"probe": probe} if steps else {}
-    return settings, {name: (str(value),) for name, value in shown.items()}
+    controls = {"run": run.run_id, "judged": judged.run_id, "layer": layer, **values}
+    controls |= {"probe": probe} if steps else {}
+    return settings, {name: (str(value),) for name, value in controls.items()}
 
 
 def open_view(store: Store, runs: Sequence[Run], query: Query) -> OpenView:
@@ -174,8 +174,10 @@ def open_view(store: Store, runs: Sequence[Run], query: Query) -> OpenView:
     if not usable:
         return OpenView(title=TITLE, questions=(), notices=(NO_RUN,))
     address = Address(query)
-    settings, shown = read(store, usable, address)
+    settings, query_values = read(store, usable, address)
     questions = list(load_questions(settings).values())
     if settings.batches is not None:
         questions += batch_questions(settings.run, settings.batches).values()
-    return OpenView(title=TITLE, questions=tuple(questions), notices=tuple(address.notices), query=shown)
+    return OpenView(
+        title=TITLE, questions=tuple(questions), notices=tuple(address.notices), query=query_values
+    )

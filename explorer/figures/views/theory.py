@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from explorer.figures import theory
 from explorer.figures.arms import Run
 from explorer.figures.panel import Build, Question
-from explorer.figures.simulation import NO_ARMS, RULE_NAMES
+from explorer.figures.simulation import RULE_NAMES, without_runs
 from explorer.figures.store import Store
 from explorer.figures.theory import OneRule, Online
 from explorer.figures.views import choice
@@ -122,10 +122,7 @@ def questions(settings: TheorySettings) -> dict[str, Question]:
         ),
         ("theory_ties", theory.tie_density, Online(scores=scores)),
     )
-    return {
-        key: Question(key=key, build=build, arms=NO_ARMS, settings=panel_settings)
-        for key, build, panel_settings in panels
-    }
+    return without_runs(panels)
 
 
 def open_view(store: Store, runs: Sequence[Run], query: Query) -> OpenView:

@@ -30,7 +30,7 @@ def read_address(arms: ArmSet) -> None:
     urls.settle(
         "part",
         PARTS,
-        default_part({"log": log} if (log := urls.asked("log")) else {}),
+        default_part({"log": log} if (log := urls.values_of("log")) else {}),
         lambda value: f"The link asks for part = {value}; it can be end or whole.",
     )
     urls.settle_flag("log", True)

@@ -76,8 +76,8 @@ def _panels(offer: view.ReplayOffer, questions: Mapping[str, Sequence[Question]]
     show.question(imbalance, stays=True)
     for name, title in TITLES.items():
         st.markdown(f"### {title}, layer {offer.layer}")
-        drawn = [question for question in questions[name] if question.arms.arms[0].token not in refused]
-        for cell, question in zip(show.in_columns(len(drawn)), drawn, strict=True):
+        replayable = [question for question in questions[name] if question.arms.arms[0].token not in refused]
+        for cell, question in zip(show.in_columns(len(replayable)), replayable, strict=True):
             with cell:
                 if len(offer.runs) > 1:
                     st.markdown(f"**{show.plain(question.arms.title(question.arms.arms[0]))}**")

@@ -109,10 +109,10 @@ def by_layer(arms: ArmSet) -> None:
     show.note(f"{loads.rows_how(with_layer, settings.layer)} Click a cell to open its step in Replay.")
     sections.heading("biases", "expert_bias")
     trajectories = compare.trajectories(arms, settings)
-    drawn = [question for question in trajectories if isinstance(store.answer(question), Panel)]
-    if not drawn:
+    with_biases = [question for question in trajectories if isinstance(store.answer(question), Panel)]
+    if not with_biases:
         show.note(biases.no_biases(arms))
-    for cell, question in zip(show.in_columns(len(drawn)), drawn, strict=True):
+    for cell, question in zip(show.in_columns(len(with_biases)), with_biases, strict=True):
         with cell:
             _open_in_replay(question, show.question(question, stays=True, pick=True))
 

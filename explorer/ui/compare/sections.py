@@ -27,9 +27,9 @@ OF_LAYERS = ("loads", "biases")
 
 def index(*, with_layers: bool) -> None:
     """Links to the sections of the page."""
-    shown = [anchor for anchor in TITLES if with_layers or anchor not in OF_LAYERS]
+    anchors = [anchor for anchor in TITLES if with_layers or anchor not in OF_LAYERS]
     with st.container(key="controls-index"):
-        st.markdown(" · ".join(f"[{TITLES[anchor].split(':')[0]}](#{anchor})" for anchor in shown))
+        st.markdown(" · ".join(f"[{TITLES[anchor].split(':')[0]}](#{anchor})" for anchor in anchors))
 
 
 def heading(anchor: str, term: str | None = None) -> None:

@@ -100,7 +100,7 @@ def _settle_counts() -> None:
     """The same for typed counts."""
     if state.has("counts"):
         return
-    texts = urls.asked("counts")
+    texts = urls.values_of("counts")
     state.put("counts", DEFAULTS.counts)
     if not texts:
         return

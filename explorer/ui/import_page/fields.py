@@ -99,15 +99,15 @@ def field_key(name: str) -> str:
 
 def show_fields(form: Format) -> dict[str, str]:
     """Draw the fields of a format; returns the options that the visitor has filled in."""
-    given = _grid(MODEL)
+    values = _grid(MODEL)
     own = [name for name in form.options if name not in MODEL and name not in NOT_HERE]
     with st.expander("More options", icon=":material/tune:"):
-        given |= _grid({name: MORE.get(name, Answer(label=name, help="")) for name in (*COMMON_MORE, *own)})
-    return given
+        values |= _grid({name: MORE.get(name, Answer(label=name, help="")) for name in (*COMMON_MORE, *own)})
+    return values
 
 
 def _grid(answers: dict[str, Answer]) -> dict[str, str]:
-    given = {}
+    values = {}
     grid = st.grid(3, min_column_width=230)
     for name, answer in answers.items():
         with grid.cell():
@@ -119,8 +119,8 @@ def _grid(answers: dict[str, Answer]) -> dict[str, str]:
                 max_chars=MAX_LETTERS,
             )
         if value.strip():
-            given[name] = value.strip()
-    return given
+            values[name] = value.strip()
+    return values
 
 
 def labels(forms: Sequence[Format]) -> dict[str, str]:

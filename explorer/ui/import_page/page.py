@@ -26,7 +26,7 @@ JOB = state.Slot[ImportJob | None]("import_job", None)
 DETECTED = state.Slot[str | None]("import_detected", None)
 """Name of the format that the file seems to have."""
 PROBLEM = state.Slot("import_problem", "")
-GIVEN = state.Slot[dict[str, str]]("import_given", {})
+FORM_VALUES = state.Slot[dict[str, str]]("import_form_values", {})
 """Widget -> value of the form while its import runs: Streamlit forgets widgets that are not drawn."""
 TURN = state.Slot("import_turn", 0)
 """Uploads so far; each turn has an uploader of its own, which is empty."""
@@ -137,7 +137,7 @@ def _form(file: ForeignFile) -> None:
     detected = DETECTED.get()
     if not state.has(FORMAT):
         state.put(FORMAT, detected)
-    chosen = st.selectbox(
+    name = st.selectbox(
         "Format" if detected is None else "Format (detected)",
         list(names),
         index=None,
@@ -145,18 +145,18 @@ def _form(file: ForeignFile) -> None:
         format_func=lambda name: names.get(name, name),
         placeholder="Choose a format",
     )
-    if chosen is not None:
-        given = show_fields(forms[chosen])
+    if name is not None:
+        values = show_fields(forms[name])
         if st.button("Import", key="import_start", type="primary", icon=":material/upload_file:"):
-            _start(file, chosen, given)
+            _start(file, name, values)
     if problem := PROBLEM.get():
         _error(problem)
 
 
-def _start(file: ForeignFile, form: str, given: dict[str, str]) -> None:
+def _start(file: ForeignFile, form: str, values: dict[str, str]) -> None:
     try:
-        JOB.put(services().imports.start(file, form, given))
-        GIVEN.put({FORMAT: form, **{field_key(name): value for name, value in given.items()}})
+        JOB.put(services().imports.start(file, form, values))
+        FORM_VALUES.put({FORMAT: form, **{field_key(name): value for name, value in values.items()}})
         PROBLEM.take()
     except ExplorerError as error:
         PROBLEM.put(str(error))
@@ -168,7 +168,7 @@ def _forget() -> None:
     file = FILE.take()
     if file is not None:
         file.delete()
-    for slot in (JOB, DETECTED, PROBLEM, GIVEN):
+    for slot in (JOB, DETECTED, PROBLEM, FORM_VALUES):
         slot.take()
     state.forget(FORMAT)
 
@@ -186,7 +186,7 @@ def _job(job: ImportJob) -> None:
     if job.problem:
         JOB.take()
         PROBLEM.put(job.problem)
-        state.put_all(GIVEN.take())
+        state.put_all(FORM_VALUES.take())
         st.rerun()
     if FILE.take() is not None:
         # The upload is deleted by now; draw the page once more, without the clock.

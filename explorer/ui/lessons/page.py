@@ -63,7 +63,7 @@ def view() -> None:
 
 def _lesson_of_address(course: Course) -> Lesson | None:
     """The lesson of the address; a widget would write its title there instead of the short name."""
-    names = urls.asked(LESSON)
+    names = urls.values_of(LESSON)
     lesson = course.find(names[-1]) if names else None
     state.put(LESSON, lesson.slug if lesson else "")
     if names and lesson is None:

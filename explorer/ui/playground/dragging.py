@@ -26,7 +26,6 @@ CHARTS = {
     "switched": "playground-switched",
 }
 """Chart -> key of its panel."""
-HEIGHTS = {"max_vio": simulation.LINES_PX, "bias": simulation.BIAS_PX, "switched": simulation.CHANGED_PX}
 SLIDERS = tuple(choice.key for choice in choices.CHOICES if not choice.is_list and choice.key != "S")
 """Sliders that are followed: all but the number of steps, which is the axis of every chart."""
 

@@ -24,7 +24,7 @@ def read_address() -> None:
     steps = state.number("S")
     for key in KEYS.values():
         if urls.is_fresh(key) or not state.has(key):
-            texts = urls.asked(key)
+            texts = urls.values_of(key)
             state.put(key, texts[-1] if texts else "")
         text = str(state.value(key) or "")
         state.put(key, text)
@@ -69,8 +69,8 @@ def _form(side: str) -> None:
     settings: dict[str, Any] = {"index": list(RULE_NAMES).index("sign")}
     st.selectbox("Rule", list(RULE_NAMES), key=f"{key}_rule", format_func=RULE_NAMES.__getitem__, **settings)
     symbol = RATE_SYMBOLS.get(state.text(f"{key}_rule"), "u")
-    st.select_slider(f"Rate {symbol}", RATES, DEFAULT_RATE, key=f"{key}_rate", format_func=rate.shown)
-    st.selectbox("Step size", list(STEP_SIZES), key=f"{key}_decay", format_func=decay.shown)
+    st.select_slider(f"Rate {symbol}", RATES, DEFAULT_RATE, key=f"{key}_rate", format_func=rate.text_of)
+    st.selectbox("Step size", list(STEP_SIZES), key=f"{key}_decay", format_func=decay.text_of)
     st.button(
         f"Switch rule {side}",
         key=f"{key}_set",

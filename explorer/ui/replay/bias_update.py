@@ -13,4 +13,4 @@ def section(run: Run, settings: ReplaySettings) -> None:
     if frame.is_empty():
         return
     expert = next(iter(biases.extremes(frame)), 0) if settings.expert is None else settings.expert
-    bias_step.section(run, settings.layer, settings.step, expert, chosen=settings.expert is not None)
+    bias_step.section(run, settings.layer, settings.step, expert, is_selected=settings.expert is not None)

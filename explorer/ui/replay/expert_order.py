@@ -46,11 +46,11 @@ def frozen(run: Run, layer: int, sort: str) -> ExpertOrder | None:
     if sort == expert_order.INDEX:
         return None
     name = (run.run_id, layer, sort)
-    kept = FROZEN.get()
-    if kept is None or kept[0] != name:
-        kept = (name, expert_order.order_of(STORE, run, layer, sort))
-        FROZEN.put(kept)
-    return kept[1]
+    entry = FROZEN.get()
+    if entry is None or entry[0] != name:
+        entry = (name, expert_order.order_of(STORE, run, layer, sort))
+        FROZEN.put(entry)
+    return entry[1]
 
 
 def rows(run: Run, layer: int, sort: str) -> Sequence[int | Sequence[int]] | None:

@@ -15,8 +15,8 @@ MOST_PX = 300
 """Height of the table, of eight experts and the headings."""
 
 
-def section(run: Run, layer: int, step: int, expert: int, *, chosen: bool) -> None:
-    """The update after `step`. chosen: whether the visitor singled the expert out."""
+def section(run: Run, layer: int, step: int, expert: int, *, is_selected: bool) -> None:
+    """The update after `step`. is_selected: whether the visitor singled the expert out."""
     st.subheader("Bias update", help=tip("bias_step"))
     rows = store.ask(queries.bias_step, run, layer, step)
     update = bias_updates.open_step(run, rows)
@@ -33,7 +33,7 @@ def section(run: Run, layer: int, step: int, expert: int, *, chosen: bool) -> No
             "their counts update it, and the next step uses the result."
             + (
                 ""
-                if chosen
+                if is_selected
                 else " Single out an expert, or click a point on a bias trajectory, to see another one."
             )
         )

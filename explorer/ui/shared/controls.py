@@ -42,15 +42,15 @@ def draw(
 ) -> None:
     """A slider for ordered values, a list box for names.
 
-    An option is shown as sentences write it (`Choice.shown`); the address keeps the option. The default is
+    An option is shown as sentences write it (`Choice.text_of`); the address keeps the option. The default is
     given although the session holds the value: Streamlit leaves a parameter out of the address when it has
     the widget's default. on_change: a callback, for a widget that moves more than its own fragment.
     """
     kind: Any = st.selectbox if choice.is_list else st.select_slider
     offered = offer(choice, state.everything())
     default = default_of(choice, offered)
-    if any(choice.shown(option) != option for option in offered):
-        names = {"format_func": choice.shown, "help": choice.help, "width": width, "on_change": on_change}
+    if any(choice.text_of(option) != option for option in offered):
+        names = {"format_func": choice.text_of, "help": choice.help, "width": width, "on_change": on_change}
         urls.named(kind, choice.label, offered, default, key=choice.key, **names)
         return
     start: dict[str, Any] = {"index": offered.index(default)} if choice.is_list else {"value": default}

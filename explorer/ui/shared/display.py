@@ -74,12 +74,13 @@ def _embedded(slug: str) -> str:
 
 
 def is_lecture() -> bool:
+    """Whether the page is shown in large type, for a room."""
     return bool(state.value(KEY) == "lecture")
 
 
 def is_embedded() -> bool:
     """Streamlit keeps `embed` itself from us; a link that names a panel says the same."""
-    return bool(st.context.is_embedded) or bool(urls.asked(PANEL))
+    return bool(st.context.is_embedded) or bool(urls.values_of(PANEL))
 
 
 def settle() -> None:
@@ -123,7 +124,7 @@ def embed(place: DeltaGenerator) -> None:
     if not is_embedded():
         return
     keys = panels.shown().keys
-    name = (urls.asked(PANEL) or [*keys, ""][:1])[-1]
+    name = (urls.values_of(PANEL) or [*keys, ""][:1])[-1]
     if name in keys:
         st.html(f"<style>{_embedded(name)}</style>")
     else:

@@ -18,7 +18,7 @@ def unfolded(anchor: str, label: str, questions: Sequence[Question]) -> DeltaGen
     for question in questions:
         panels.fold(slug(question.key), partial(store.answer, question))
     if display.is_lecture() or {slug(question.key) for question in questions} & set(
-        urls.asked(display.PANEL)
+        urls.values_of(display.PANEL)
     ):
         return st.container()
     place = st.expander(label, key=f"section_{anchor}", type="compact", on_change="rerun")

@@ -155,7 +155,7 @@ def _query(bound: tuple[str, ...]) -> str:
     query: list[tuple[str, str]] = []
     for key in dict.fromkeys([PICKER, *named, *bound]):
         current = _values(state.value(key))
-        values = urls.asked(key) or current
+        values = urls.values_of(key) or current
         query += [(key, value if value in current else value[: urls.MOST_LETTERS]) for value in values]
     return urlencode(query)
 

@@ -106,7 +106,7 @@ def _tokens_of_link() -> tuple[list[str], list[str]]:
     A link inside the app adds its runs to those that the address had already.
     """
     current: list[str] = state.value(KEY, [])
-    named = urls.asked(KEY) if urls.is_fresh(KEY) or not state.has(KEY) else []
+    named = urls.values_of(KEY) if urls.is_fresh(KEY) or not state.has(KEY) else []
     if current and named[: len(current)] == current and len(named) > len(current):
         named = named[len(current) :]
     return named, current

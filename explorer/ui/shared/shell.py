@@ -76,7 +76,7 @@ def wait_for_runs() -> None:
 
 def _wait_for_named_runs() -> None:
     """Wait, once per link, for runs that it names and that have a folder but no rows in the index yet."""
-    named = {run_id for key in ("run", "runs") for run_id in urls.asked(key)}
+    named = {run_id for key in ("run", "runs") for run_id in urls.values_of(key)}
     if not named or _WAITED_FOR.get() == named:
         return
     _WAITED_FOR.put(named)

@@ -30,7 +30,7 @@ FRESH = state.Memo[set[str]]("url_fresh", set)
 """The parameters of the address that led to it which nothing has read yet."""
 
 
-def asked(key: str) -> list[str]:
+def values_of(key: str) -> list[str]:
     """Every value that the URL gives for a parameter."""
     return st.query_params.get_all(key)[:MOST_VALUES]
 
@@ -132,13 +132,13 @@ def settle_flag(key: str, default: bool) -> None:
 
 def _address(key: str) -> Address:
     """One parameter of the address, read as a command reads it (`figures.views.address`)."""
-    return Address({key: asked(key)})
+    return Address({key: values_of(key)})
 
 
 def _tell(address: Address, key: str, say: Callable[[str], str]) -> None:
     """Keep the page's sentence about a value that did not fit."""
     if address.notices:
-        notice(key, say(quoted(asked(key)[-1])))
+        notice(key, say(quoted(values_of(key)[-1])))
 
 
 def selectbox(label: str, options: Sequence[str], *, key: str, **settings: Any) -> str:
@@ -169,7 +169,7 @@ def named(
     Streamlit would write the name that is shown into the address, so the address is kept here. An option that
     is the default is left out of it; without a default every option is written.
     """
-    in_url, written = (asked(key) or [""])[-1], f"{key}_in_address"
+    in_url, written = (values_of(key) or [""])[-1], f"{key}_in_address"
     address = in_url or default
     if address in options and address != state.value(written, address):
         state.put(key, address)  # the visitor went back, or followed a link to this very page
@@ -207,7 +207,7 @@ def accept(key: str) -> None:
 
 def _nonempty_values(key: str) -> list[str]:
     """The values of a parameter that are not empty."""
-    return [value for value in asked(key) if value]
+    return [value for value in values_of(key) if value]
 
 
 def number_input(label: str, low: int, high: int, default: int, *, key: str, **settings: Any) -> None:
@@ -216,7 +216,7 @@ def number_input(label: str, low: int, high: int, default: int, *, key: str, **s
     Streamlit raises for an address that says infinity, so such a value is taken out of the address and the
     field is tied to the address from the next run on.
     """
-    texts = asked(key)
+    texts = values_of(key)
     readable = not texts or not _is_infinite(texts[-1])
     if not readable:
         with suppress(StreamlitAPIException):

@@ -15,6 +15,7 @@ from explorer.running.jobs import Job
 
 
 def job_of(config: RunConfig, preset: str, folder: Path) -> Job:
+    """The training of this configuration into a new run folder in `folder`, under an id of its own."""
     run_id = make_run_id(folder, preset=recorded_preset(config, preset), family=config.arm, seed=config.seed)
     return Job(run_id=run_id, config=config, runs=folder, preset=preset)
 

@@ -2,8 +2,8 @@
 
 import { numbersOf } from "../shared/numbers.js";
 
-export const NO_TOKENS = 254;
-export const NOT_RECORDED = 255;
+const NO_TOKENS = 254;
+const NOT_RECORDED = 255;
 const TOP = 253;
 const HUNDREDTHS = 100;
 

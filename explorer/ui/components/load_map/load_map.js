@@ -9,7 +9,7 @@ import { drawAll, layoutOf } from "./paint.js";
 import { listenToPointer } from "./pointer.js";
 import { StepWindow } from "./window.js";
 
-export class LoadMap {
+class LoadMap {
   /** The expert under the pointer, here or in a linked chart. */
   lit = null;
   /** The cell that the pointer or the keys are on. */

@@ -2,16 +2,16 @@
 
 const LINE_PX = 14;
 
-/** Centres near `wanted` whose intervals of the given sizes do not overlap, inside [low, high]. */
-export function spreadApart(wanted, sizes, low, high) {
-  const order = wanted.map((_, i) => i).sort((a, b) => wanted[a] - wanted[b] || a - b);
+/** Centres near `places` whose intervals of the given sizes do not overlap, inside [low, high]. */
+function spreadApart(places, sizes, low, high) {
+  const order = places.map((_, i) => i).sort((a, b) => places[a] - places[b] || a - b);
   const total = sizes.reduce((sum, size) => sum + size, 0);
   const scale = total > 0 ? Math.min(1, (high - low) / total) : 1;
   const half = sizes.map((size) => (size * scale) / 2);
-  const centres = wanted.map(() => 0);
+  const centres = places.map(() => 0);
   let edge = low;
   for (const i of order) {
-    centres[i] = Math.max(wanted[i], edge + half[i]);
+    centres[i] = Math.max(places[i], edge + half[i]);
     edge = centres[i] + half[i];
   }
   edge = high;

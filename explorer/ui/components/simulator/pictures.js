@@ -11,7 +11,7 @@ const POINTS = 150;
 const LIMIT = 2;
 
 /** MaxVio of each step, [S]. */
-export function maxVio({ counts, settings, done }) {
+function maxVio({ counts, settings, done }) {
   const { num_experts: experts, num_tokens: tokens, top_k: topK } = settings;
   const mean = (topK * tokens) / experts;
   return Float64Array.from({ length: done }, (_, step) => {
@@ -22,7 +22,7 @@ export function maxVio({ counts, settings, done }) {
 }
 
 /** Share of the assignments that the bias changed, [S]. */
-export function switchedShare({ switched, settings, done }) {
+function switchedShare({ switched, settings, done }) {
   const all = settings.top_k * settings.num_tokens;
   return Float64Array.from({ length: done }, (_, step) => switched[step] / all);
 }

@@ -11,7 +11,7 @@ function keyOf(element, keys) {
 }
 
 /** The position of a slider: an index for a list of options, the number itself otherwise; NaN if not found. */
-export function positionOf(key) {
+function positionOf(key) {
   return Number(document.querySelector(`.st-key-${key} ${INPUT}`)?.value ?? Number.NaN);
 }
 

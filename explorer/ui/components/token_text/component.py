@@ -16,7 +16,7 @@ FIRST, ALL = "first", "all"
 _TEXT = st.components.v2.component(
     "moe_token_text",
     html=(FOLDER / "text.html").read_text(encoding="utf-8"),
-    css=(FOLDER / "text.css").read_text(encoding="utf-8"),
+    css=modules.TIP_CSS + (FOLDER / "text.css").read_text(encoding="utf-8"),
     js=modules.script(FOLDER / "index.js"),
 )
 

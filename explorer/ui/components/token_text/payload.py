@@ -43,7 +43,7 @@ def ink_on(colour: str) -> str:
 def text_payload(
     texts: Sequence[str],
     spans: Sequence[TextSpan],
-    chosen: NDArray[np.int64],
+    routes: NDArray[np.int64],
     gates: NDArray[np.float32] | None,
     moved: NDArray[np.bool_] | None,
     num_experts: int,
@@ -54,13 +54,13 @@ def text_payload(
     choice first, without empty slots), gates (the same in hundredths, or None), moved (T flags: the bias
     changed the experts; or None), colours and inks of the palette.
     """
-    valid = [[e for e in row if e < num_experts] for row in chosen.tolist()]
+    valid = [[e for e in row if e < num_experts] for row in routes.tolist()]
     shares = None
     if gates is not None:
         percent = np.round(np.asarray(gates, np.float64) * 100).astype(int).tolist()
         shares = [
             [g for e, g in zip(ids, row, strict=True) if e < num_experts]
-            for ids, row in zip(chosen.tolist(), percent, strict=True)
+            for ids, row in zip(routes.tolist(), percent, strict=True)
         ]
     payload: dict[str, Any] = {
         "texts": list(texts),
