@@ -64,7 +64,7 @@ def test_gradients_are_shown_with_words_and_tables(open_mechanism: Opener, tmp_p
     assert not app.exception
     assert sentence("captions.gradient_at_routers", share="50.0 %") in words(app)
     assert sentence("captions.gradient_none_short", arm="loss-free") in words(app)
-    assert "-0.60 on average" in words(app)
+    assert "−0.60 on average" in words(app)
     assert any(alt.startswith(sentence("captions.gradient_title")) for alt in figures(app))
     assert any(alt.startswith(sentence("captions.cosine_title")) for alt in figures(app))
     assert any(alt.startswith(sentence("captions.switched_title")) for alt in figures(app))

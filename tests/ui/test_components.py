@@ -23,7 +23,6 @@ ENTRIES = (
     "load_map/load_map.js",
     "text_table/text_table.js",
     "terms/terms.js",
-    "in_sight/in_sight.js",
 )
 NODE = shutil.which("node")
 OUTSIDE = ["fetch(", "XMLHttpRequest", "localStorage", "eval(", "http://", "https://"]

@@ -23,8 +23,8 @@ from explorer.metrics.glossary import tip
 from explorer.ui.components.token_text import TokenPick, token_text
 from explorer.ui.components.token_text.component import ALL, FIRST
 from explorer.ui.components.token_text.payload import text_payload
+from explorer.ui.microscope import following
 from explorer.ui.microscope import token as token_section
-from explorer.ui.microscope import waiting
 from explorer.ui.microscope.parts import Parts, settings_now
 from explorer.ui.shared import layers, panels, show, state, urls
 from explorer.ui.shared.store import STORE
@@ -62,7 +62,7 @@ def choose_run(runs: Sequence[Run]) -> Run:
 
 
 def show_run(run: Run, probes: dict[str, Probes], arms: Sequence[Arm], runs: Sequence[Run]) -> None:
-    """The text with its token, then the parts that follow its controls once they are in sight (`waiting`).
+    """The text with its token, then the parts that follow its controls (`following`).
 
     probes: by run id; runs: all that keep a probe. While the run trains another probe or layer reruns the
     whole page, which then finds its new probes.
@@ -74,7 +74,6 @@ def show_run(run: Run, probes: dict[str, Probes], arms: Sequence[Arm], runs: Seq
         st.fragment(_text_and_token, key=TEXT)(run, probes[run.run_id])
     parts = Parts(run=run, probes=probes, arms=tuple(arms), runs=tuple(runs))
     parts.draw()
-    waiting.watcher(parts.questions)
 
 
 def _text_and_token(run: Run, probes: Probes) -> None:
@@ -124,12 +123,12 @@ def _probe_and_layer(run: Run, probes: Probes, on_change: Callable[[], None] | N
 
 def _follow_layer() -> None:
     """Another layer or probe: everything follows."""
-    waiting.follow(TEXT)
+    following.follow(TEXT)
 
 
 def follow_expert() -> None:
     """Another marked expert: the text, its token, and the panels of the expert follow."""
-    waiting.follow(TOKENS, parts=[waiting.EXPERT])
+    following.follow(TOKENS, parts=[following.EXPERT])
 
 
 @st.fragment(key=TOKENS)
@@ -215,12 +214,11 @@ def _text(run: Run, batch: RoutedBatch, settings: MicroscopeSettings) -> None:
 
 
 def _pick(num_tokens: int, num_experts: int, pick: TokenPick) -> None:
-    """Copy a click in the text to the widgets."""
-    if pick.token is not None and pick.token < num_tokens:
-        state.put("token", pick.token)
-    elif pick.expert is not None and pick.expert < num_experts:
-        state.put("expert", str(pick.expert))
-        follow_expert()
-    elif pick.cleared:
-        state.put("expert", NO_EXPERT)
+    """Copy what a click leaves to the widgets."""
+    if pick.token >= num_tokens or (pick.expert is not None and pick.expert >= num_experts):
+        return
+    state.put("token", pick.token)
+    marked = NO_EXPERT if pick.expert is None else str(pick.expert)
+    if marked != state.text("expert"):
+        state.put("expert", marked)
         follow_expert()

@@ -14,7 +14,7 @@ from explorer.figures.store import Trace
 from explorer.figures.views import microscope as view
 from explorer.figures.views.microscope import NO_EXPERT, MicroscopeSettings, Probes
 from explorer.ui.components.token_text.component import ALL
-from explorer.ui.microscope import agreement, counterfactual, expert, layer, waiting
+from explorer.ui.microscope import agreement, counterfactual, expert, following, layer
 from explorer.ui.shared import state
 from explorer.ui.shared.store import STORE
 
@@ -46,21 +46,21 @@ class Parts:
     def draw(self) -> None:
         """Every part, each in a fragment of its own."""
         draws = (self._expert, self._domains, self._saturation, self._replay, self._agreement)
-        for part, draw in zip(waiting.PARTS, draws, strict=True):
-            st.fragment(draw, key=waiting.fragment_of(part))()
+        for part, draw in zip(following.PARTS, draws, strict=True):
+            st.fragment(draw, key=following.fragment_of(part))()
 
     def questions(self, part: str) -> Iterable[Question]:
         """The questions of a part, for what the controls say now."""
         step, at = self._step_and_layer()
-        if part == waiting.EXPERT:
+        if part == following.EXPERT:
             batch = routed_batch(Trace(STORE), self.run, step, at)
             return () if batch is None else self._of_expert(batch)
-        if part == waiting.DOMAINS:
+        if part == following.DOMAINS:
             shown = specialisation.with_domain_loads(STORE, self._picked, at)
             return view.domain_questions(shown, self._picked, at)
-        if part == waiting.SATURATION:
+        if part == following.SATURATION:
             return (view.saturation_question(self.run, at),)
-        if part == waiting.REPLAY:
+        if part == following.REPLAY:
             return counterfactual.questions(self.run, step, at).values()
         return agreement.questions(self.runs, self.run, self.probes, step, at).values()
 
@@ -77,7 +77,7 @@ class Parts:
 
     def _expert(self) -> None:
         batch = routed_batch(Trace(STORE), self.run, *self._step_and_layer())
-        with waiting.place(waiting.EXPERT, self.questions(waiting.EXPERT)):
+        with following.place(following.EXPERT, self.questions(following.EXPERT)):
             if batch is not None:
                 settings = settings_now(self.run, batch)
                 shown = view.shown_expert(settings, batch)
@@ -86,18 +86,18 @@ class Parts:
                 expert.section(self.run, settings, shown, is_marked=is_marked, is_ordered=is_ordered)
 
     def _domains(self) -> None:
-        with waiting.place(waiting.DOMAINS, self.questions(waiting.DOMAINS)):
+        with following.place(following.DOMAINS, self.questions(following.DOMAINS)):
             layer.domains_by_method(self.arms, state.number("layer"))
 
     def _saturation(self) -> None:
-        with waiting.place(waiting.SATURATION, self.questions(waiting.SATURATION)):
+        with following.place(following.SATURATION, self.questions(following.SATURATION)):
             layer.saturation(self.run, state.number("layer"))
 
     def _replay(self) -> None:
         # It enters its own questions: those of a closed section.
-        with waiting.place(waiting.REPLAY, ()):
+        with following.place(following.REPLAY, ()):
             counterfactual.section(self.run, *self._step_and_layer())
 
     def _agreement(self) -> None:
-        with waiting.place(waiting.AGREEMENT, ()):
+        with following.place(following.AGREEMENT, ()):
             agreement.section(self.runs, self.run, self.probes, *self._step_and_layer())

@@ -128,7 +128,7 @@ def fold(key: str, build: Callable[[], Panel | Missing]) -> None:
 
 
 def wait(key: str, build: Callable[[], Panel | Missing]) -> None:
-    """Enter a figure that is about to be drawn, or waits until it is in sight; an export builds it anew."""
+    """Enter a figure that is about to be drawn; an export builds it anew."""
     figures = _entered()
     figures.panels.pop(key, None)
     figures.folded[key] = build

@@ -23,12 +23,11 @@ _TEXT = st.components.v2.component(
 
 @dataclass(frozen=True, kw_only=True)
 class TokenPick:
-    """What was clicked: a token of the text, or an expert of the key."""
+    """What a click leaves: the selected token of the text, and the marked expert of the key."""
 
-    token: int | None = None
-    expert: int | None = None
-    cleared: bool = False
-    """Whether the marked expert was clicked once more, which clears the mark."""
+    token: int
+    expert: int | None
+    """None if no expert is marked."""
 
 
 def token_text(
@@ -70,12 +69,10 @@ def _pick(result: Any) -> TokenPick | None:
     value = result.get("picked") if result is not None else None
     if not isinstance(value, dict):
         return None
-    token, expert = (_number(value.get(name)) for name in ("token", "expert"))
-    if token is not None:
-        return TokenPick(token=token)
-    if expert is not None:
-        return TokenPick(expert=expert)
-    return TokenPick(cleared=True) if value.get("expert") == "none" else None
+    token, expert = _number(value.get("token")), _number(value.get("expert"))
+    if token is None or (expert is None and value.get("expert") is not None):
+        return None
+    return TokenPick(token=token, expert=expert)
 
 
 def _number(value: Any) -> int | None:

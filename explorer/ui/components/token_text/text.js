@@ -18,6 +18,7 @@ export class TokenText {
     this.tip = find("tip");
     this.stage = find("stage");
     this.chips = [];
+    this.expert = null;
     this.looks = [];
     this.keys = [];
     this.pending = null;
@@ -36,16 +37,23 @@ export class TokenText {
     this.texts.setAttribute("aria-label", label);
     this.key.setAttribute("aria-label", "Experts: one click marks the tokens of an expert");
     const isOther = isNew && this.build();
-    if (isNew || mode !== this.mode || expert !== this.expert) {
+    const isEarlier = this.isEarlierAnswer(token, expert);
+    const marked = isEarlier ? this.expert : expert;
+    if (isNew || mode !== this.mode || marked !== this.expert) {
       this.mode = mode;
-      this.expert = expert;
+      this.expert = marked;
       this.paint();
     }
-    // The answer to an earlier click while a later one is under way would jump back.
-    const waits = this.pending && performance.now() - this.pending.time < PENDING_MS;
-    if (waits && this.pending.token !== token) return;
+    if (isEarlier) return;
     this.pending = null;
     this.select(token, isOther || token !== this.token);
+  }
+
+  /** Whether this answers an earlier click while a later one is under way: it would jump back. */
+  isEarlierAnswer(token, expert) {
+    const { pending } = this;
+    if (!pending || performance.now() - pending.time >= PENDING_MS) return false;
+    return pending.token !== token || pending.expert !== expert;
   }
 
   colour(expert) {
@@ -115,7 +123,7 @@ export class TokenText {
 
   paint() {
     const { text, mode, expert } = this;
-    const one = expert !== null && expert !== undefined;
+    const one = expert !== null;
     this.texts.classList.toggle("all", mode === "all");
     this.texts.classList.toggle("one", one);
     this.key.classList.toggle("one", one);
@@ -191,23 +199,28 @@ export class TokenText {
   // --- what goes to Python ------------------------------------------------------------------
 
   pick(token) {
-    this.pending = { token, time: performance.now() };
     this.select(token, true);
-    this.component.setTriggerValue(PICK_EVENT, { token });
+    this.tell();
   }
 
   /** A click on the marked expert marks nobody. */
   mark(expert) {
-    const next = expert === this.expert ? null : expert;
-    this.expert = next;
+    this.expert = expert === this.expert ? null : expert;
     this.paint();
-    this.component.setTriggerValue(PICK_EVENT, { expert: next === null ? "none" : next });
+    this.tell();
+  }
+
+  /** Both at once: of two quick clicks a busy server hears the last one alone. */
+  tell() {
+    const { token, expert } = this;
+    this.pending = { token, expert, time: performance.now() };
+    this.component.setTriggerValue(PICK_EVENT, { token, expert });
   }
 }
 
 /** What the colours of the chips mean; `expert` is the marked one. */
 function legend(mode, expert) {
-  const isMarked = expert !== null && expert !== undefined;
+  const isMarked = expert !== null;
   if (mode === "all") {
     return isMarked
       ? `Filled: tokens of expert ${expert}`
