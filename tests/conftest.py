@@ -6,6 +6,7 @@ ones, so that a red build is red again; =thorough tries many.
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 # The settings of a host that happens to be this machine would decide what the app of a test may do.
 for variable in ("EXPLORER_READ_ONLY", "EXPLORER_LIMITS", "EXPLORER_PROXY_HEADER"):
     os.environ.pop(variable, None)
+
+# A suite that was started with nohup ignores a closed terminal, and so would its trainings.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Several workers share the processors, and small tensors gain nothing from a second thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

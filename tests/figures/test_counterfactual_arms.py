@@ -22,15 +22,17 @@ SETTINGS = {"layer": "1", "probe": "2", "what": "sign", "what_n": "10"}
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenStore]:
     base: Path = tmp_path_factory.mktemp("runs")
     write_runs_to_compare(base)
-    write_probe_run(base, "three", top_k=3, **probe_info("none"))
+    three = probe_info("none")
+    three["config"]["model"]["top_k"] = 3
+    write_probe_run(base, "three", top_k=3, **three)
     write_probe_run(base, "experts", bias=False, **probe_info("none", routing="expert_choice"))
     with Index.open(base / "index.duckdb") as index:
         index.ingest([base])
         yield OpenStore(index)
 
 
-def view(opener: Opener, store: OpenStore, runs: list[Run], **query: str | list[str]) -> OpenView:
-    return opener(store, runs, {key: [v] if isinstance(v, str) else v for key, v in query.items()})
+def view(opener: Opener, store: OpenStore, known: list[Run], /, **query: str | list[str]) -> OpenView:
+    return opener(store, known, {key: [v] if isinstance(v, str) else v for key, v in query.items()})
 
 
 def replays(opened: OpenView) -> dict[str, Question]:

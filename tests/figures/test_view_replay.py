@@ -158,8 +158,8 @@ def test_sentences_say_what_a_run_without_biases_has(
     low, high = ranked[0], ranked[-1]
     named_experts = [int(number) for number in re.findall(r"expert (\d+)", biased[1])]
     assert named_experts == [high["expert"], low["expert"]], "the highest first, then the lowest"
-    values = re.findall(r"\(([+-][\d.]+)\)", biased[1])
-    assert values == [f"{one['expert_bias']:+.3f}" for one in (high, low)]
+    values = re.findall(r"\(([+−][\d.]+)\)", biased[1])
+    assert values == [f"{one['expert_bias']:+.3f}".replace("-", "−") for one in (high, low)]
 
 
 def test_an_address_may_ask_for_every_step_and_no_other(
