@@ -1,5 +1,6 @@
 """Compare replays the probes of its runs as the Microscope replays each of them."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from probe_runs import probe_info, write_probe_run, write_runs_to_compare
 from sentences import sentence
 
+from explorer.charts.captions import number
 from explorer.figures.arms import Run
 from explorer.figures.panel import Missing, Panel, Question
 from explorer.figures.store import OpenStore
@@ -66,6 +68,8 @@ def test_every_run_has_the_numbers_of_its_microscope(store: OpenStore, runs: lis
         mine = imbalance.table.filter(pl.col("run_id") == run)
         assert mine.select("update", "max_vio").equals(want)
         assert mine["max_vio"][0] == pytest.approx(mine["recorded"][0])
+        last, before = number(mine["max_vio"][-1]), number(mine["recorded"][0])
+        assert re.search(rf"[ ,:]{re.escape(last)} for [^,]*\({re.escape(before)}\)", imbalance.finding)
     assert "MaxVio after 10 updates" in imbalance.finding
 
 

@@ -1,4 +1,4 @@
-"""duckdb must not load pandas, and whoever needs pandas gets the real one."""
+"""duckdb does not load pandas, and a later import of pandas gets the real module."""
 
 import subprocess
 import sys
