@@ -1,6 +1,7 @@
 """Rules of accessibility: what axe-core finds on a page as it stands."""
 
 import servers
+from page_state import settled
 from playwright.sync_api import Page
 
 AXE = servers.ROOT / "node_modules" / "axe-core" / "axe.min.js"
@@ -31,3 +32,13 @@ def barriers(page: Page, rules: tuple[str, ...] = ()) -> list[str]:
     page.evaluate(script())
     found = page.evaluate(CHECK, list(rules) or None)
     return [text for impact, text in found if impact in GRAVE]
+
+
+def barriers_in_both_themes(page: Page) -> list[str]:
+    """Those of a page that stands in dark: of the rules of contrast there, and of all rules in light."""
+    dark = page.evaluate(BACKGROUND)
+    in_dark = barriers(page, CONTRAST)
+    page.emulate_media(color_scheme="light")
+    page.wait_for_function(f"dark => ({BACKGROUND})() !== dark", arg=dark)
+    settled(page)
+    return in_dark + barriers(page)
