@@ -3,19 +3,10 @@
 import streamlit as st
 
 from explorer.figures.arms import Run
-from explorer.figures.panel import Question
 from explorer.figures.views import microscope as view
 from explorer.metrics.glossary import tip
 from explorer.ui.shared import agreement
 from explorer.ui.shared.folded import unfolded
-
-
-def questions(
-    runs: tuple[Run, ...], run: Run, probes: dict[str, view.Probes], step: int, layer: int
-) -> dict[str, Question]:
-    """The panels for what the controls say now."""
-    offer = view.agreement_offer(runs, run, probes, step)
-    return view.agreement_questions(offer, agreement.read_address(offer), layer)
 
 
 def section(runs: tuple[Run, ...], run: Run, probes: dict[str, view.Probes], step: int, layer: int) -> None:

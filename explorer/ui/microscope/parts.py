@@ -1,6 +1,5 @@
 """What lies below the text: the panels of an expert, of the layer, and of other rules and routings."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -8,7 +7,6 @@ import streamlit as st
 from explorer.figures import specialisation
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm, Run
-from explorer.figures.panel import Question
 from explorer.figures.probe_batch import RoutedBatch, routed_batch
 from explorer.figures.store import Trace
 from explorer.figures.views import microscope as view
@@ -49,21 +47,6 @@ class Parts:
         for part, draw in zip(following.PARTS, draws, strict=True):
             st.fragment(draw, key=following.fragment_of(part))()
 
-    def questions(self, part: str) -> Iterable[Question]:
-        """The questions of a part, for what the controls say now."""
-        step, at = self._step_and_layer()
-        if part == following.EXPERT:
-            batch = routed_batch(Trace(STORE), self.run, step, at)
-            return () if batch is None else self._of_expert(batch)
-        if part == following.DOMAINS:
-            shown = specialisation.with_domain_loads(STORE, self._picked, at)
-            return view.domain_questions(shown, self._picked, at)
-        if part == following.SATURATION:
-            return (view.saturation_question(self.run, at),)
-        if part == following.REPLAY:
-            return counterfactual.questions(self.run, step, at).values()
-        return agreement.questions(self.runs, self.run, self.probes, step, at).values()
-
     @property
     def _picked(self) -> ArmSet:
         return ArmSet.of(self.arms)
@@ -71,27 +54,28 @@ class Parts:
     def _step_and_layer(self) -> tuple[int, int]:
         return state.number("probe"), state.number("layer")
 
-    def _of_expert(self, batch: RoutedBatch) -> Sequence[Question]:
-        settings = settings_now(self.run, batch)
-        return view.expert_questions(self.run, settings, view.shown_expert(settings, batch))
-
     def _expert(self) -> None:
         batch = routed_batch(Trace(STORE), self.run, *self._step_and_layer())
-        with following.place(following.EXPERT, self.questions(following.EXPERT)):
-            if batch is not None:
-                settings = settings_now(self.run, batch)
-                shown = view.shown_expert(settings, batch)
-                is_ordered = batch.logits is not None
-                is_marked = settings.expert is not None
-                expert.section(self.run, settings, shown, is_marked=is_marked, is_ordered=is_ordered)
+        if batch is None:
+            following.place(following.EXPERT, ())
+            return
+        settings = settings_now(self.run, batch)
+        shown = view.shown_expert(settings, batch)
+        with following.place(following.EXPERT, view.expert_questions(self.run, settings, shown)):
+            is_ordered = batch.logits is not None
+            is_marked = settings.expert is not None
+            expert.section(self.run, settings, shown, is_marked=is_marked, is_ordered=is_ordered)
 
     def _domains(self) -> None:
-        with following.place(following.DOMAINS, self.questions(following.DOMAINS)):
-            layer.domains_by_method(self.arms, state.number("layer"))
+        _, at = self._step_and_layer()
+        shown = specialisation.with_domain_loads(STORE, self._picked, at)
+        with following.place(following.DOMAINS, view.domain_questions(shown, self._picked, at)):
+            layer.domains_by_method(self.arms, at)
 
     def _saturation(self) -> None:
-        with following.place(following.SATURATION, self.questions(following.SATURATION)):
-            layer.saturation(self.run, state.number("layer"))
+        _, at = self._step_and_layer()
+        with following.place(following.SATURATION, [view.saturation_question(self.run, at)]):
+            layer.saturation(self.run, at)
 
     def _replay(self) -> None:
         # It enters its own questions: those of a closed section.
