@@ -23,6 +23,7 @@ import json
 import os
 import zlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -133,14 +134,22 @@ def _little(series: pl.Series, form: str) -> memoryview:
 
 def parquet_bytes(frame: pl.DataFrame, *, level: int) -> bytearray:
     """The content of a Parquet file with both checksums."""
-    buffer = BytesIO()
-    frame.write_parquet(
-        buffer, compression="zstd", compression_level=level, metadata=metadata(digest_columns(frame))
-    )
+    buffer, blank = BytesIO(), dict.fromkeys(frame.columns, "0" * 2 * DIGEST_BYTES)
+    # The digests take as long as the encoding; both leave the interpreter to others.
+    with ThreadPoolExecutor(1) as thread:
+        digests = thread.submit(digest_columns, frame)
+        frame.write_parquet(buffer, compression="zstd", compression_level=level, metadata=metadata(blank))
     content = bytearray(buffer.getbuffer())
+    _fill(content, json.dumps(blank).encode(), json.dumps(digests.result()).encode())
     place = content.rindex(PREFIX + BLANK) + len(PREFIX)
     content[place : place + len(BLANK)] = f"{zlib.crc32(content):08x}".encode()
     return content
+
+
+def _fill(content: bytearray, blank: bytes, text: bytes) -> None:
+    """Put a text of the same length over the last `blank` of a file."""
+    place = content.rindex(blank)
+    content[place : place + len(blank)] = text
 
 
 def metadata(columns: dict[str, str]) -> dict[str, str]:
