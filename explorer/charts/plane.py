@@ -19,7 +19,7 @@ from explorer.charts.scales import log_ticks
 PADDING_PX = 34
 NARROW_PX = 500
 """A narrow page's plot: words that keep apart there keep apart on a wider one."""
-_LEGEND_COLUMNS = alt.ExprRef("width < 620 ? 2 : 4")
+_LEGEND_COLUMNS = alt.ExprRef("width < 400 ? 2 : width < 700 ? 3 : 5")
 SCOPE_LABELS = {
     "sequence": "sequence",
     "micro_batch": "micro-batch",
