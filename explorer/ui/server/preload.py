@@ -14,11 +14,15 @@ import streamlit
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from explorer.ui.server import first_visit
+
 STATIC = Path(streamlit.__file__).parent / "static"
 ENTRIES = ("ArrowVegaLiteChart.", "embed.", "loadVegaEmbed.", "BidiComponent.", "Html.", "PageLink.")
 """How the names of the scripts begin: those of charts, and of what stands beside the first one."""
 _IMPORT = re.compile(r'(?:from|import)\s*"\./(?P<name>[^"]+\.js)"')
 _END = b"</head>"
+_IF_CHANGED = (b"if-none-match", b"if-modified-since")
+"""With them a browser may have the page of an earlier start, which reports nothing (`server.first_visit`)."""
 
 
 class Preload:
@@ -29,14 +33,21 @@ class Preload:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Add the links to answers that are HTML; everything else passes."""
-        await self.app(scope, receive, _Page(send).send if scope["type"] == "http" else send)
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if scope["query_string"] == first_visit.DRAWN.encode():
+            first_visit.current().report_drawn()
+        if first_visit.current().is_awaited:
+            scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] not in _IF_CHANGED]}
+        await self.app(scope, receive, _Page(scope, send).send)
 
 
 class _Page:
     """One answer, whose head is held back until its length is known if it is HTML."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope, self._send = scope, send
         self._head: Message | None = None
         self._body = b""
 
@@ -52,12 +63,15 @@ class _Page:
 
     async def _finish(self, head: Message, last: Message) -> None:
         before, end, after = self._body.partition(_END)
-        body = before + links() + end + after if end else self._body
+        body = before + links() + self._script() + end + after if end else self._body
         # An answer without a body, to HEAD or of a page that has not changed, keeps its length.
         if body:
             MutableHeaders(scope=head)["content-length"] = str(len(body))
         await self._send(head)
         await self._send({**last, "body": body})
+
+    def _script(self) -> bytes:
+        return first_visit.scripts_for(self._scope["path"], self._scope["query_string"].decode("latin-1"))
 
 
 def _is_page(message: Message) -> bool:
