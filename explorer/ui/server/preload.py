@@ -14,6 +14,8 @@ import streamlit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from explorer.ui.server import first_visit
+
 STATIC = Path(streamlit.__file__).parent / "static"
 ENTRIES = ("ArrowVegaLiteChart.", "embed.", "loadVegaEmbed.", "BidiComponent.", "Html.", "PageLink.")
 """How the names of the scripts begin: those of charts, and of what stands beside the first one."""
@@ -21,7 +23,8 @@ VEGA = "embed."
 """The script whose module has Vega."""
 NEAR_FIRST = Path(__file__).parents[1] / "components" / "near_first.js"
 _AS_IT_IS = {b"accept-encoding", b"if-none-match", b"if-modified-since"}
-"""What a request says that would bring the page compressed, or as it was before it named these scripts."""
+"""What a request says that would bring the page compressed, or as an earlier start of the server wrote it:
+without these scripts, or without the report of a first visit (`server.first_visit`)."""
 _IMPORT = re.compile(r'(?:from|import)\s*"\./(?P<name>[^"]+\.js)"')
 _END = b"</head>"
 
@@ -37,17 +40,19 @@ class Preload:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["query_string"] == first_visit.DRAWN.encode():
+            first_visit.current().report_drawn()
         if "text/html" in Headers(scope=scope).get("accept", ""):
             named = [(name, value) for name, value in scope["headers"] if name not in _AS_IT_IS]
             scope = {**scope, "headers": named}
-        await self.app(scope, receive, _Page(send).send)
+        await self.app(scope, receive, _Page(scope, send).send)
 
 
 class _Page:
     """One answer, whose head is held back until its length is known if it is HTML."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope, self._send = scope, send
         self._head: Message | None = None
         self._body = b""
 
@@ -63,12 +68,15 @@ class _Page:
 
     async def _finish(self, head: Message, last: Message) -> None:
         before, end, after = self._body.partition(_END)
-        body = before + links() + end + after if end else self._body
+        body = before + links() + self._script() + end + after if end else self._body
         # An answer without a body, to HEAD or of a page that has not changed, keeps its length.
         if body:
             MutableHeaders(scope=head)["content-length"] = str(len(body))
         await self._send(head)
         await self._send({**last, "body": body})
+
+    def _script(self) -> bytes:
+        return first_visit.scripts_for(self._scope["path"], self._scope["query_string"].decode("latin-1"))
 
 
 def _is_page(message: Message) -> bool:
