@@ -116,6 +116,8 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
                 "checkpoint_threshold": CHECKPOINT,
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
+                # A reader's snapshot is that of its `begin`, not that of its first statement.
+                "immediate_transaction_mode": True,
             },
         )
     except duckdb.IOException as error:
