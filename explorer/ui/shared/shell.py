@@ -155,13 +155,6 @@ def show_index_state() -> None:
         _follow_reading()
 
 
-def has_news() -> bool:
-    """Whether `show_index_state` says anything."""
-    owner = services()
-    said = owner.index.notice or owner.ingest.problem or (owner.ingest.report and owner.ingest.report.notices)
-    return bool(said) or is_reading()
-
-
 @st.fragment(run_every=1.0)
 def _follow_reading() -> None:
     """Say how far the first reading is; draw the page again when more can be shown."""
