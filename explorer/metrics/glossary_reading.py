@@ -110,7 +110,9 @@ TERMS: tuple[Term, ...] = (
         text="The share of the assignments that two routings of the same tokens both make: two runs, two "
         "probes of a run, or one probe with its bias held in another number format.",
         formula=r"\frac{\sum_t |A_t\cap B_t|}{\sum_t \max(|A_t|, |B_t|)} = 1 - \mathrm{churn}",
-        more="*From the loads alone*: $\\sum_i c_i c'_i / T$ shared assignments would be expected if the "
+        more="Such pairs are a rollout and the training that learns from it, two serving engines, two "
+        "checkpoints, and a bias in bf16 and in fp32. "
+        "*From the loads alone*: $\\sum_i c_i c'_i / T$ shared assignments would be expected if the "
         "second routing drew its tokens independently. Expert numbers mean nothing across two trainings, so "
         "the best one-to-one relabelling of the experts is given as well.",
         sources=(OURS,),

@@ -1,13 +1,12 @@
 """Popularity of experts: the load that the busiest hold, whether they stay, and how loads are spread.
 
-Every function takes integer counts [..., E], experts on the last axis; N is E. Experts with equal counts rank
-by their index.
+Every function takes integer counts [..., E], experts on the last axis; N is E.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from explorer.metrics.counts import Ratio, checked, over_total
 
@@ -21,21 +20,25 @@ def coverage(counts: ArrayLike) -> Ratio:
     return over_total(np.cumsum(array, axis=-1), array.sum(-1, keepdims=True))
 
 
-def busiest(counts: ArrayLike, number: int) -> NDArray[np.bool_]:
-    """Whether an expert is among the busiest `number`, [..., E]."""
+def busiest(counts: ArrayLike, number: int) -> Ratio:
+    """The part of an expert that is among the busiest `number`, [..., E]; `number` in all.
+
+    1 or 0, except that experts of equal load at the edge of the set share the places that are left, since
+    nothing but their index could tell which of them is hot.
+    """
     array = checked(counts)
-    mask = np.zeros(array.shape, dtype=bool)
-    order = np.argsort(-array, axis=-1, kind="stable")[..., :number]
-    np.put_along_axis(mask, order, True, axis=-1)
-    return mask
+    edge = np.sort(array, axis=-1)[..., ::-1][..., number - 1 : number]
+    above, level = array > edge, array == edge
+    left = number - above.sum(-1, keepdims=True)
+    return np.asarray(above + level * (left / level.sum(-1, keepdims=True)))
 
 
 def hot_set_overlap(first: ArrayLike, second: ArrayLike, number: int) -> Ratio:
     """Share of the busiest `number` experts of one window that are so in another: 0 … 1.
 
-    Two random sets share number / N.
+    Two random sets share number / N, and so do equal loads of all experts; see `busiest`.
     """
-    both = busiest(first, number) & busiest(second, number)
+    both = busiest(first, number) * busiest(second, number)
     return np.asarray(both.sum(-1) / number)
 
 

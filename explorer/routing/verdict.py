@@ -42,7 +42,7 @@ class Judgement:
     is_large_enough: bool
     """Whether both windows hold LEAST_PER_EXPERT assignments per expert."""
     is_other_window: bool
-    """Whether it was judged on another window than it was planned on."""
+    """Whether it was judged on loads that the plan has not seen."""
     are_counts: bool
     """Whether the loads are counts; the interval of shares means nothing."""
 

@@ -43,6 +43,20 @@ def max_vio_at(settings: ScoreSettings, skew: float) -> float:
     return float(np.asarray(metrics.max_vio(column_counts(choose(scores, settings.top_k)))))
 
 
+@lru_cache(maxsize=8)
+def max_vio_of_steps(settings: ScoreSettings) -> float:
+    """Mean MaxVio of single steps of T tokens of the sample, without balancing: what a chart of steps shows.
+
+    Above that of all tokens together, by the noise of few tokens and by domains, of which a step holds few.
+    """
+    source = _pool(replace(settings, skew=0.0))
+    weights = source.weights[: SAMPLE_NUMBERS // settings.num_experts]
+    steps = len(weights) // settings.num_tokens
+    scores = source.of(weights[: steps * settings.num_tokens], source.offset_of(settings.skew))
+    chosen = choose(scores, settings.top_k).reshape(steps, settings.num_tokens, settings.num_experts)
+    return float(np.asarray(metrics.max_vio(chosen.sum(1))).mean())
+
+
 @lru_cache(maxsize=2)
 def _pool(settings: ScoreSettings) -> Scores:
     return Scores(settings)

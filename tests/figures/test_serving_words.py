@@ -24,9 +24,19 @@ def test_domains_are_named_with_the_load_of_their_busiest_expert() -> None:
             "held-out b": [1, 1, 9, 1],
         }.items()
     }
-    sentence = hot_set._by_domain(own, 0)
-    assert "2.0× (held-out a) to 3.0× (held-out b)" in sentence
-    assert hot_set._by_domain({"held-out a": own["held-out a"]}, 0) == ""
+    text = hot_set._by_domain(own, 0, 1.5)
+    assert text.endswith("more: 2.0× (held-out a) to 3.0× (held-out b).")
+    assert hot_set._by_domain({"held-out a": own["held-out a"]}, 0, 1.5) == ""
+
+
+def test_domains_load_an_expert_more_only_where_all_of_them_do() -> None:
+    """Without balancing the busiest expert of the mixture can have more than that of one domain."""
+    own = {f"held-out {key}": window(f"held-out {key}", [n, 1, 1, 1]) for key, n in (("a", 2), ("b", 9))}
+    text = hot_set._by_domain(own, 0, 2.5)
+    assert text.endswith("expert 1.6× (held-out a) to 3.0× (held-out b).")
+    assert "more" not in text
+    equal = {f"held-out {key}": window(f"held-out {key}", [4] * 4) for key in "ab"}
+    assert hot_set._by_domain(equal, 0, 1.0) == " Every domain alone loads its busiest expert 1.0×."
 
 
 @pytest.mark.parametrize(

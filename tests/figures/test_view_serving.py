@@ -173,6 +173,18 @@ def test_another_run_judges(opened: tuple[OpenStore, list[Run]]) -> None:
     assert sentence("serving.memory", copies="0 extra expert copies", share="0.0 %") in verdict.finding
 
 
+def test_a_window_that_contains_the_judge_decides_nothing(opened: tuple[OpenStore, list[Run]]) -> None:
+    """All held-out texts plan and one of them judges: the plan has seen its loads."""
+    panels = answers(opened, run="one", plan="held-out", judge="held-out austen")
+    assert panels["serving_verdict"].finding.startswith("Too little evidence")
+    assert sentence("serving.seen") in panels["serving_verdict"].finding
+    other = answers(opened, run="one", plan=1, judge="held-out austen")["serving_verdict"].finding
+    assert sentence("serving.seen") not in other
+    assert sentence("serving.one_count") in other
+    steps = answers(opened, run="one", plan=1, judge=2)["serving_verdict"].finding
+    assert sentence("serving.one_count") not in steps
+
+
 def test_two_runs_of_one_name_are_told_apart_by_their_ids(opened: tuple[OpenStore, list[Run]]) -> None:
     store, runs = opened
     pair = [replace(run, name="same") for name in ("one", "two") for run in runs if run.run_id == name]

@@ -1,6 +1,7 @@
 """Coverage, hot set and log-normal fit against values by hand and slow references."""
 
 import math
+from fractions import Fraction
 from statistics import NormalDist, correlation
 
 import numpy as np
@@ -15,6 +16,17 @@ LOADS = st.lists(st.integers(0, 40), min_size=2, max_size=12)
 
 def busiest_slowly(loads: list[int], number: int) -> set[int]:
     return set(sorted(range(len(loads)), key=lambda e: (-loads[e], e))[:number])
+
+
+def places_slowly(loads: list[int], number: int) -> list[Fraction]:
+    """The part of every expert in the busiest `number`, by handing out the places load by load."""
+    places, left = [Fraction(0)] * len(loads), number
+    for load in sorted(set(loads), reverse=True):
+        level = [e for e, one in enumerate(loads) if one == load]
+        for expert in level:
+            places[expert] = min(Fraction(1), Fraction(left, len(level)))
+        left -= min(left, len(level))
+    return places
 
 
 @given(loads=LOADS)
@@ -41,8 +53,17 @@ def test_coverage_at_balance_is_the_diagonal() -> None:
 def test_overlap_counts_experts_that_stay(pair: tuple[list[int], list[int]], number: int) -> None:
     first, second = pair
     number = min(number, len(first))
-    shared = busiest_slowly(first, number) & busiest_slowly(second, number)
-    assert popularity.hot_set_overlap(first, second, number) == pytest.approx(len(shared) / number)
+    shared = sum(
+        a * b for a, b in zip(places_slowly(first, number), places_slowly(second, number), strict=True)
+    )
+    assert popularity.hot_set_overlap(first, second, number) == pytest.approx(float(shared / number))
+
+
+def test_equal_loads_have_no_hot_set_that_could_stay() -> None:
+    """By index, the same experts would be hot in every window of equal loads."""
+    assert popularity.hot_set_overlap([7] * 16, [7] * 16, 2) == pytest.approx(2 / 16)
+    assert popularity.hot_set_overlap([9, 8, 7, 7], [9, 8, 7, 7], 2) == 1.0
+    assert popularity.busiest([9, 7, 7, 1], 2).tolist() == [1.0, 0.5, 0.5, 0.0]
 
 
 def test_random_sets_overlap_as_chance_says() -> None:

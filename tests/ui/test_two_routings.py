@@ -29,6 +29,7 @@ def test_compare_shows_two_runs_and_follows_its_controls(open_app: Opener, probe
     app = unfold(app, "agreement")
     assert not app.exception
     assert charts(app) == before + 5
+    assert sentence("agreement.pairs") in words(app)
     assert (app.selectbox(key="first").value, app.selectbox(key="second").value) == ("free", "plain")
     app = app.selectbox(key="second").set_value("free").run()
     app = app.selectbox(key="second_bias").set_value("bf16").run()

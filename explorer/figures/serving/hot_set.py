@@ -77,7 +77,7 @@ def by_window(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
     top = plan.counts[place].max() * num_experts / max(1, int(plan.counts[place].sum()))
     finding = (
         f"Layer {settings.layer}, {plan.label}: the busiest expert has {top:.2f}× the uniform load. {stay} "
-        f"in {judge.label}.{_by_domain(own, place)}"
+        f"in {judge.label}.{_by_domain(own, place, top)}"
     )
     labels = [window.label for window in strips]
     return Panel(
@@ -91,8 +91,11 @@ def by_window(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
     )
 
 
-def _by_domain(own: Mapping[str, Window], place: int) -> str:
-    """Between what single domains lie, where the run has several; empty otherwise."""
+def _by_domain(own: Mapping[str, Window], place: int, top: float) -> str:
+    """Between what single domains lie, where the run has several; empty otherwise.
+
+    top: busiest over uniform load of window A, which not every domain exceeds.
+    """
     peaks = {
         window.label: float(window.counts[place].max() / max(1e-9, window.counts[place].mean()))
         for key, window in own.items()
@@ -101,10 +104,10 @@ def _by_domain(own: Mapping[str, Window], place: int) -> str:
     if len(peaks) < 2:
         return ""
     low, high = min(peaks, key=peaks.__getitem__), max(peaks, key=peaks.__getitem__)
-    return (
-        f" One domain alone loads its busiest expert more: {peaks[low]:.1f}× ({low}) to {peaks[high]:.1f}× "
-        f"({high})."
-    )
+    if f"{peaks[low]:.1f}" == f"{peaks[high]:.1f}":
+        return f" Every domain alone loads its busiest expert {peaks[low]:.1f}×."
+    ends = f"{peaks[low]:.1f}× ({low}) to {peaks[high]:.1f}× ({high})"
+    return f" One domain alone loads its busiest expert {'more: ' if peaks[low] > top else ''}{ends}."
 
 
 def _strip(window: Window, counts_E: NDArray[np.int64], order: NDArray[np.int64]) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from explorer.figures.arms import Run
 from explorer.figures.panel import Panel
 from explorer.figures.serving.hot_set import place_of
 from explorer.figures.serving.settings import Layout, Placed, PlacedLayer
-from explorer.figures.serving.windows import Window, has_counts, pair_of
+from explorer.figures.serving.windows import Window, has_counts, has_seen, pair_of
 from explorer.figures.store import Store, Trace
 from explorer.routing import placement, verdict
 from explorer.routing.placement import Loads, Slots
@@ -28,6 +28,11 @@ SLOTS_HOW = (
 VERDICT_HOW = (
     "A layer takes as long as its busiest GPU; 1 is the time of balanced GPUs. The gap between the planned "
     "dot and the tick is what changed between the windows."
+)
+
+ONE_COUNT = (
+    "Window B is one count: if it sums several batches, each of them is less even, so both times are lower "
+    "bounds."
 )
 
 
@@ -156,7 +161,7 @@ def verdict_panel(store: Store, arms: ArmSet, settings: Placed) -> Panel:
         plan.counts,
         judge.tokens,
         least=settings.least,
-        is_other_window=(runs[0].run_id, plan.key) != (runs[-1].run_id, judge.key),
+        is_other_window=not has_seen(runs, plan, judge),
         are_counts=all(has_counts(run) for run in runs),
     )
     best = placement.gpu_loads(shares(planned(judge.counts, layout)), judge.tokens)
@@ -183,13 +188,16 @@ def verdict_text(judged: verdict.Judgement, plan: Window, judge: Window, setting
     layout, experts = settings.layout, plan.counts.shape[1]
     extra = layout.slots(experts) - experts
     reason = ""
-    if not judged.is_other_window:
+    if not judged.is_other_window and plan.key != judge.key:
+        reason = "window A contains window B, so the plan has seen what judges it; "
+    elif not judged.is_other_window:
         reason = "the only window both plans and judges, so choose another run to judge on; "
     elif not judged.are_counts:
         reason = "the loads are shares, and the tokens behind them are unknown; "
     elif not judged.is_large_enough:
         reason = f"a window has fewer than {verdict.LEAST_PER_EXPERT} assignments per expert; "
     noise = "" if judged.is_by_batch else ", from counting noise alone"
+    summed = "" if len(judge.tokens) > 1 else f" {ONE_COUNT}"
     better = int((judged.after_L < judged.before_L).sum())
     answer = judged.answer[0].upper() + judged.answer[1:]
     copies = counted(extra, "extra expert copy", "extra expert copies")
@@ -197,7 +205,7 @@ def verdict_text(judged: verdict.Judgement, plan: Window, judge: Window, setting
         f"{answer}: {reason}planned on {plan.label} and judged on {judge.label}, the busiest GPU goes from "
         f"{judged.before:.2f}× to {judged.after:.2f}× the mean. {_change(judged)}{noise}). "
         f"{counted(better, 'layer')} of {len(judged.before_L)} {'gets' if better == 1 else 'get'} faster. "
-        f"The placement needs {copies} per layer, {percent(extra / experts, 1)} more expert weights."
+        f"The placement needs {copies} per layer, {percent(extra / experts, 1)} more expert weights.{summed}"
     )
 
 
@@ -220,9 +228,9 @@ def rule_text(least: float) -> str:
     return (
         f"Worth it: the whole 95 % interval of the saving is at or above {percent(least)}. Not worth it: all "
         f"of it is below. Too little evidence: the interval contains {percent(least)}, a window has fewer "
-        f"than {verdict.LEAST_PER_EXPERT} assignments per expert, no second window judges, or the loads are "
-        f"shares. From {verdict.LEAST_BATCHES} batches on, blocks of consecutive batches are drawn with "
-        "replacement; with fewer, every count is drawn anew as if tokens were independent, and differences "
-        "between workloads are not in the interval. Only the experts' work counts, not communication or the "
-        "move of weights."
+        f"than {verdict.LEAST_PER_EXPERT} assignments per expert, no second window judges, window A contains "
+        f"window B, or the loads are shares. From {verdict.LEAST_BATCHES} batches on, blocks of consecutive "
+        "batches are drawn with replacement; with fewer, every count is drawn anew as if tokens were "
+        "independent, and differences between workloads are not in the interval. Only the experts' work "
+        "counts, not communication or the move of weights."
     )

@@ -102,6 +102,13 @@ def _named(run: Run, name: str, window: Window) -> Window:
     return Window(key=window.key, label=label, tokens=window.tokens)
 
 
+def has_seen(runs: Sequence[Run], plan: Window, judge: Window) -> bool:
+    """Whether window A holds the loads of window B: the same one, or all held-out texts and one of them."""
+    if runs[0].run_id != runs[-1].run_id:
+        return False
+    return plan.key == judge.key or (plan.key == HELD_OUT and judge.key.startswith(f"{HELD_OUT} "))
+
+
 def name_of(run: Run) -> str:
     """A run's given name, else its rule and seed, else its id."""
     if run.title:

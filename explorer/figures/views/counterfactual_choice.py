@@ -11,7 +11,7 @@ from explorer.figures.panel import Build, Question
 from explorer.figures.simulation import RULE_NAMES
 from explorer.figures.views.choice import RATES, Choice, Offer, Values, default_of
 from explorer.figures.views.view import Query
-from explorer.routing.counterfactual import RULES, WhatIf
+from explorer.routing.counterfactual import MOMENTUM, RULES, SHARPNESS, WhatIf
 from explorer.routing.precision import BIAS_TYPES
 
 NO_LIMIT = "none"
@@ -24,7 +24,7 @@ RULE = Choice(
     default="proportional",
     names=RULE_NAMES | {"none": "none: the bias stays"},
     help="Rules that act on a bias. An auxiliary loss acts on the scores, which are fixed here; none keeps "
-    "the bias as it starts.",
+    f"the bias as it starts. SMEBU has κ = {SHARPNESS:g} and β = {MOMENTUM:g}, which are second-hand.",
 )
 RATE = Choice(
     key="what_u",

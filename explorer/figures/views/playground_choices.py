@@ -10,7 +10,8 @@ from explorer.config.rules import Smebu
 from explorer.figures.simulation import RULE_NAMES
 from explorer.figures.views.choice import RATES, Choice, Values, experts_per_token, skew, step_size
 from explorer.simulate import RuleSettings, ScoreSettings
-from explorer.simulate.workload import with_max_vio
+from explorer.simulate.workload import max_vio_at, max_vio_of_steps, with_max_vio
+from explorer.wording import counted
 
 BY_SKEW = "by skew"
 
@@ -200,13 +201,16 @@ def scores_of(values: Values) -> ScoreSettings:
 
 
 def solved_skew(values: Values) -> str:
-    """The skew that was solved for; "" where the skew is that of its own control."""
+    """The skew that was solved for, and the MaxVio that it gives; "" where the skew has its own control."""
     if values["vio"] == BY_SKEW:
         return ""
-    skew = scores_of(values).skew
-    return (
-        f"A skew of {skew:.3f} logits gives MaxVio {values['vio']} without balancing, or the nearest to it."
-    )
+    scores = scores_of(values)
+    reached = max_vio_at(scores, scores.skew)
+    text = f"A skew of {scores.skew:.3f} logits gives MaxVio {reached:.2f} without balancing"
+    if abs(reached - float(values["vio"])) >= 0.01:
+        text += f", the nearest to {values['vio']}"
+    tokens = counted(scores.num_tokens, "token")
+    return f"{text}; in single steps of {tokens} it is {max_vio_of_steps(scores):.2f} on average."
 
 
 def rule_of(values: Values, side: str) -> RuleSettings:

@@ -22,6 +22,11 @@ BIAS_HELP = (
     "As recorded; or recomputed from the recorded scores, with the bias rounded to bfloat16 or float16, or "
     "left out."
 )
+PAIRS = (
+    "Pairs to compare: rollout against training, or engine against engine (imported traces of the same "
+    "tokens); checkpoint against checkpoint (two probes of one run); a bias in bf16 against the recorded one "
+    "in fp32; two rules or seeds."
+)
 TITLES = {
     "layers": "Shared assignments by layer",
     "tokens": "Tokens that differ by layer",
@@ -53,6 +58,7 @@ def read_address(offer: Offer) -> dict[str, str]:
 
 def controls(offer: Offer, values: Mapping[str, str]) -> None:
     """The list boxes; each depends on those before it."""
+    show.note(PAIRS)
     urls.show_notices(*offer.keys)
     names = run_names(offer.runs)
     before: dict[str, str] = {}
