@@ -12,7 +12,7 @@ arms = picker.chosen_arms()
 runs, probes = view.runs_with_probe(STORE, picker.all_runs(), arms)
 urls.show_notices("runs")
 if not runs:
-    links.nothing_yet("microscope", view.NO_PROBE, {"train": "Train your own"})
+    links.nothing_yet("microscope", view.NO_PROBE, {"train": "Train your own", "import": "Import routes"})
     shell.follow_until(lambda known: bool(view.runs_with_probe(STORE, known, arms)[0]))
 else:
     run = page.choose_run(runs)

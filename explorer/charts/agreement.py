@@ -6,8 +6,8 @@ import polars as pl
 from explorer.charts import theme
 from explorer.charts.scales import SEQUENTIAL, updates_before_probe
 
-FIRST, SECOND = theme.Ink("#0B62A4", "#4AA8E0"), theme.Ink("#C2571A", "#F28A3C")
-"""The two routings, wherever both are drawn."""
+FIRST, SECOND = theme.Ink("#8A93A1", "#717A88"), theme.Ink("#2F3B4C", "#DCE1EA")
+"""The two routings, wherever both are drawn: without a hue, since either may be of any rule."""
 ROW_PX = 30
 MOST_SWAP_EXPERTS = 64
 """Experts on each side of the matrix, at most."""
@@ -50,7 +50,7 @@ def differing_tokens(frame: pl.DataFrame) -> theme.Figure:
     """Share of the tokens with any difference per layer. frame: layer, differing_share, differing, tokens."""
     bars = (
         alt.Chart(frame)
-        .mark_bar(color=SECOND.expr, cornerRadiusEnd=1, height=ROW_PX - 13)
+        .mark_bar(color=FIRST.expr, cornerRadiusEnd=1, height=ROW_PX - 13)
         .encode(
             y=_layer_axis(frame),
             x=alt.X(
@@ -100,9 +100,9 @@ def over_probes(frame: pl.DataFrame, *, layer: int, tokens: bool = False, height
         ],
     )
     y = _probe_axis(tokens=tokens)
-    ink = SECOND if tokens else FIRST
     selected = base.transform_filter(f"datum.layer == {layer}")
-    bold = selected.mark_line(color=ink.expr, strokeWidth=2.6, point=alt.OverlayMarkDef(color=ink.expr))
+    point = alt.OverlayMarkDef(color=SECOND.expr)
+    bold = selected.mark_line(color=SECOND.expr, strokeWidth=2.6, point=point)
     faint = base.mark_line(color=theme.FAINT_LINE.expr, strokeWidth=1.2)
     layers = [faint.encode(y=y, detail=alt.Detail("layer:N")), bold.encode(y=y)]
     if not tokens:

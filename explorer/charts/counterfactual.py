@@ -69,7 +69,7 @@ def imbalance(frame: pl.DataFrame, *, recorded: float, height: int = 260) -> the
     )
     line = (
         alt.Chart(frame)
-        .mark_line(color=FIRST.expr, strokeWidth=2.4, point=frame.height == 1)
+        .mark_line(color=SECOND.expr, strokeWidth=2.4, point=frame.height == 1)
         .encode(
             x=x,
             y=y,
@@ -80,7 +80,7 @@ def imbalance(frame: pl.DataFrame, *, recorded: float, height: int = 260) -> the
         )
     )
     at = alt.Chart(pl.DataFrame({"max_vio": [recorded], "name": [RECORDED]})).encode(y=alt.Y("max_vio:Q"))
-    rule = at.mark_rule(color=SECOND.expr, strokeDash=[5, 3], strokeWidth=1.6)
+    rule = at.mark_rule(color=FIRST.expr, strokeDash=[5, 3], strokeWidth=1.6)
     text = at.mark_text(
         align="right", baseline="bottom", dy=-3, fontSize=11, fontWeight=600, color=theme.STRONG_TEXT.expr
     )

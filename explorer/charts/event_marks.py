@@ -26,6 +26,9 @@ ROW_PX = 14.0
 """Where several runs share a figure each has a row of symbols."""
 NUMBER_PX = 12.0
 """From the middle of a symbol to that of its number."""
+BESIDE_PX = 28.0
+"""From a symbol to the next one in its row, at least, for a number between them."""
+_INSIDE = "inrange(scale('x', datum.event_step), [-1, width + 1])"
 SEVERAL = "several"
 MOST_WORDS = 4
 """Kinds that a tooltip spells out."""
@@ -70,7 +73,7 @@ OTHER = Glyph(shape="triangle-right", letter="▶", ink=theme.NEUTRAL_TEXT)
 MIXED = Glyph(shape=_LINES, letter="≡", ink=theme.NEUTRAL_TEXT)
 """Events of several kinds in one mark."""
 
-_COLUMNS = {
+_ROW = {
     "event_step": pl.Float64,
     "event_at": pl.String,
     "event_words": pl.String,
@@ -83,6 +86,8 @@ _COLUMNS = {
     "light": pl.String,
     "dark": pl.String,
 }
+_COLUMNS = _ROW | {"event_next": pl.Float64}
+"""`event_next`: the step of the next mark in the same row, null after the last one."""
 
 
 def glyph(kind: str) -> Glyph:
@@ -123,12 +128,17 @@ def event_layers(
     )
     rule = base.mark_rule(color=colour, strokeWidth=1, strokeDash=[3, 3], opacity=0.6, clip=True)
     # Not clipped, or a symbol at the first step would be half a symbol; what is zoomed away is not shown.
-    inside = alt.OpacityValue(alt.expr("inrange(scale('x', datum.event_step), [-1, width + 1]) ? 1 : 0"))
+    inside = alt.OpacityValue(alt.expr(f"{_INSIDE} ? 1 : 0"))
     placed = base.encode(y=alt.YValue(alt.expr("datum.event_y")), opacity=inside)
     symbol = placed.mark_point(
         filled=True, size=74, fill=colour, stroke=alt.ExprRef("background"), strokeWidth=0.8, clip=False
     )
-    number = placed.mark_text(
+    # Beside a symbol there is no room for a number where the next one stands close; the tooltip has it too.
+    room = (
+        "datum.event_dx === 0 || !isValid(datum.event_next) || "
+        f"scale('x', datum.event_next) - scale('x', datum.event_step) > {BESIDE_PX}"
+    )
+    number = placed.encode(opacity=alt.OpacityValue(alt.expr(f"({_INSIDE}) && ({room}) ? 1 : 0"))).mark_text(
         align="center",
         baseline="middle",
         dx=alt.ExprRef("datum.event_dx"),
@@ -183,7 +193,8 @@ def mark_rows(
             for row, style in enumerate(marked)
             for group in grouped(important.filter(pl.col("run_id") == style.run_id), length)
         ]
-    return pl.DataFrame(marks, schema=_COLUMNS, orient="row")
+    rows = pl.DataFrame(marks, schema=_ROW, orient="row")
+    return rows.with_columns(event_next=pl.col("event_step").shift(-1).over("event_y"))
 
 
 def grouped(events: pl.DataFrame, length: float) -> list[pl.DataFrame]:

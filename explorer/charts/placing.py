@@ -88,6 +88,26 @@ def place_words(
     return offsets
 
 
+def without_overlaps(
+    words: Sequence[tuple[str, float, float]],
+    offsets: Sequence[tuple[float, float]],
+    taken: Sequence[Box] = (),
+) -> list[bool]:
+    """Which of these words can stand at their offsets and cover neither each other nor `taken`.
+
+    words: (text, x, y) of the point each one names. Greedy, in the order given.
+    """
+    kept = list(taken)
+    is_kept = []
+    for (text, x, y), (dx, dy) in zip(words, offsets, strict=True):
+        box = Box.around(x + dx, y + dy, LETTER_PX * len(text), LINE_PX)
+        is_free = not any(box.shared(other) for other in kept)
+        is_kept.append(is_free)
+        if is_free:
+            kept.append(box)
+    return is_kept
+
+
 def _places(wide: float) -> Iterator[tuple[float, float, float]]:
     """(dx, dy, cost of being there): beside, above and below, and the same further away."""
     for gap, extra in ((NEAR_PX, 0.0), (FAR_PX, FAR_COST)):

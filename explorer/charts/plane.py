@@ -12,14 +12,17 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import theme
-from explorer.charts.placing import Box, place_words
+from explorer.charts.placing import LETTER_PX, LINE_PX, Box, place_words, without_overlaps
 from explorer.charts.plane_rows import SCOPE_SHAPES, groups_of, in_sweep, runs_of
 from explorer.charts.scales import log_ticks
 
 PADDING_PX = 34
 NARROW_PX = 500
 """A narrow page's plot: words that keep apart there keep apart on a wider one."""
-_LEGEND_COLUMNS = alt.ExprRef("width < 620 ? 2 : 4")
+PHONE_PX = 250
+"""A phone's plot: words that would meet there are left to the tooltips."""
+ZERO, ZERO_DX, ZERO_DY = "MaxVio 0", 9, -8
+_LEGEND_COLUMNS = alt.ExprRef("width < 400 ? 2 : width < 700 ? 3 : 5")
 SCOPE_LABELS = {
     "sequence": "sequence",
     "micro_batch": "micro-batch",
@@ -203,7 +206,9 @@ def _coefficients(
     groups_with_coefficient = groups.filter(pl.col("coefficient").is_not_null())
     if groups_with_coefficient.is_empty():
         return []
-    across = _pixels([*groups["x"], *runs["x"]], NARROW_PX, log=log_x)
+    across, across_phone = (
+        _pixels([*groups["x"], *runs["x"]], size, log=log_x) for size in (NARROW_PX, PHONE_PX)
+    )
     down = _pixels([*groups["y"], *runs["y"]], height, log=True)
 
     def at(row: dict[str, Any]) -> tuple[float, float]:
@@ -219,11 +224,18 @@ def _coefficients(
     lines = [pair for sweep in sweeps for pair in pairwise(sweep)]
     words = [(str(row["coefficient_text"]), *at(row)) for row in groups_with_coefficient.to_dicts()]
     places = place_words(words, marks, lines, Box(0, 0, NARROW_PX, height))
+    zeros = [_zero_box(across_phone(row["x"]), at(row)[1]) for row in _zero_groups(groups).to_dicts()]
+    phone_words = [
+        (text, across_phone(x), y)
+        for (text, _, y), x in zip(words, groups_with_coefficient["x"], strict=True)
+    ]
     data = groups_with_coefficient.with_columns(
+        on_phone=pl.Series(without_overlaps(phone_words, places, zeros), dtype=pl.Boolean),
         dx=pl.Series([dx for dx, _ in places], dtype=pl.Float64).round(1),
         dy=pl.Series([dy for _, dy in places], dtype=pl.Float64).round(1),
     )
-    text = alt.Chart(data).encode(x=x, y=y, text=alt.Text("coefficient_text:N"))
+    has_room = alt.OpacityValue(alt.expr("width < 400 && !datum.on_phone ? 0 : 1"))
+    text = alt.Chart(data).encode(x=x, y=y, text=alt.Text("coefficient_text:N"), opacity=has_room)
     look: dict[str, Any] = {"fontSize": 11, "align": "center", "baseline": "middle"}
     look |= {"dx": alt.ExprRef("datum.dx"), "dy": alt.ExprRef("datum.dy")}
     # The page's colour around the letters keeps them readable where lines cross.
@@ -243,13 +255,23 @@ def _pixels(values: Sequence[float], size: float, *, log: bool) -> Callable[[flo
 
 def _zeros(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> list[alt.Chart]:
     """The words at points that stand at the edge of a log axis in place of 0; no layer without any."""
-    zero_groups = groups.filter((pl.col("max_vio") == 0) & (pl.col("x") > 0))
+    zero_groups = _zero_groups(groups)
     if zero_groups.is_empty():
         return []
     text = alt.Chart(zero_groups).mark_text(
-        text="MaxVio 0", align="left", baseline="bottom", dx=9, dy=-8, fontSize=11
+        text=ZERO, align="left", baseline="bottom", dx=ZERO_DX, dy=ZERO_DY, fontSize=11
     )
     return [text.encode(x=x, y=y, color=colour)]
+
+
+def _zero_groups(groups: pl.DataFrame) -> pl.DataFrame:
+    return groups.filter((pl.col("max_vio") == 0) & (pl.col("x") > 0))
+
+
+def _zero_box(x: float, y: float) -> Box:
+    """Where the words at a point for 0 stand."""
+    left, bottom = x + ZERO_DX, y + ZERO_DY
+    return Box(left, bottom - LINE_PX, left + LETTER_PX * len(ZERO), bottom)
 
 
 def _reference(value: float | None) -> list[alt.Chart]:

@@ -49,7 +49,9 @@ FAINT_LINE = Ink("#9AA1AC", "#6E7683")
 REFERENCE = Ink("#6B7280", "#9CA3AF")
 REFERENCE_BAND = Ink("#C9CED6", "#4B5261")
 PLAYHEAD = Ink("#111827", "#F3F4F6")
-DEAD = Ink("#00A08A", "#0A8072")
+DEAD = Ink("#707070", "#767676")
+"""No tokens at all: neutral, outside of the scale of loads. A hue of its own was the loudest colour for the
+smallest load, and green reads as good."""
 BROKEN = Ink("#B3261E", "#FF8A80")
 """Where values stop being finite."""
 

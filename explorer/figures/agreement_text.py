@@ -92,7 +92,12 @@ def loads(agreement: Agreement) -> str:
     text = f"Busiest expert: {tops[0]}× the uniform load in the first, {tops[1]}× in the second routing."
     if not change[expert]:
         return f"{text} No load changes."
-    return f"{text} Expert {expert} changes most, by {change[expert]:+,d} tokens."
+    return f"{text} Expert {expert} changes most, by {_signed(int(change[expert]))} tokens."
+
+
+def _signed(number: int) -> str:
+    """With a real minus sign."""
+    return f"{number:+,d}".replace("-", "−")
 
 
 def _ends(values: Mapping[int, float]) -> tuple[str, str]:

@@ -70,7 +70,7 @@ def _higher(one: Result, sign: int) -> str:
 def table() -> pl.DataFrame:
     """One row per part that enough runs measure: what, the comparison in words, its value and verdict."""
     rows = [
-        (part.title, one.comparison.words, _measured(one), f"{one.verdict} (claim {part.claim})")
+        (part.title, one.comparison.words, _measured(one), f"{one.verdict} (claim {part.claim})")
         for part in PARTS
         if (one := comparison(part.claim, part.number)) is not None
     ]

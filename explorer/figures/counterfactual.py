@@ -204,7 +204,7 @@ def swaps(store: Store, arms: ArmSet, settings: Replay) -> Panel | Missing:
     return Panel(
         subject=subject,
         finding=agreement_text.swaps(result.choice),
-        how=SWAPS_HOW,
+        how=SWAPS_HOW.replace("in the second routing", "in the replay"),
         spec=specs.make(agreement_charts.swaps(table, experts=experts)),
         table=table,
         statements=trace.statements,

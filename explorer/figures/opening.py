@@ -1,7 +1,7 @@
 """The opening of the app: loads of one layer in two runs that differ only in their rule.
 
-It is shown before anything is explained: the load of every expert over time, and the share of the
-busiest one at the end of training.
+It is shown before anything is explained: the load of every expert over time, and the MaxVio that the chart
+and the cards of the same page show.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.figures import final
 from explorer.figures.arms import Arm, Run
 from explorer.figures.store import Store
 from explorer.queries.loads import load_matrix
@@ -33,8 +34,8 @@ class LoadFilm:
     """[S] last step of each column."""
     load_ratio: NDArray[np.float64]
     """[S, E] load over the uniform load of its column; 0 for an expert without tokens."""
-    busiest: float
-    """The mean load of the busiest expert over the last tenth of training, over the uniform load."""
+    max_vio: float | None
+    """MaxVio over the last 100 steps, mean over the layers and seeds of the run's arm."""
     nearly_idle: int
     """How many experts take less than a quarter of the uniform load over the last tenth of training."""
 
@@ -54,16 +55,26 @@ def opening_films(store: Store, arms: Sequence[Arm]) -> tuple[LoadFilm, LoadFilm
     if pair is None:
         return None
     unbalanced, balanced = pair
-    every = (_film(store, unbalanced, layer) for layer in range(unbalanced.num_moe_layers))
-    films = [film for film in every if film is not None]
-    if not films:
+    every = {layer: _loads(store, unbalanced.run, layer) for layer in range(unbalanced.run.num_moe_layers)}
+    read = {layer: matrix for layer, matrix in every.items() if matrix is not None}
+    if not read:
         return None
-    first = max(films, key=lambda film: film.busiest)
-    second = _film(store, balanced, first.layer)
-    return None if second is None else (first, second)
+    layer = max(read, key=lambda layer: float(_last_shares(read[layer]).max()))
+    partner = _loads(store, balanced.run, layer)
+    if partner is None:
+        return None
+    return _film(store, unbalanced, layer, read[layer]), _film(store, balanced, layer, partner)
 
 
-def _pair(arms: Sequence[Arm]) -> tuple[Run, Run] | None:
+@dataclass(frozen=True)
+class _ArmRun:
+    """A run and the arm that it belongs to."""
+
+    arm: Arm
+    run: Run
+
+
+def _pair(arms: Sequence[Arm]) -> tuple[_ArmRun, _ArmRun] | None:
     """Two runs of one experiment and one seed."""
     for one in arms:
         for other in arms:
@@ -71,22 +82,30 @@ def _pair(arms: Sequence[Arm]) -> tuple[Run, Run] | None:
                 for run in one.runs:
                     for partner in other.runs:
                         if run.seed == partner.seed and run.experiment == partner.experiment:
-                            return run, partner
+                            return _ArmRun(one, run), _ArmRun(other, partner)
     return None
 
 
-def _film(store: Store, run: Run, layer: int) -> LoadFilm | None:
+def _loads(store: Store, run: Run, layer: int) -> LoadMatrix | None:
+    """None without at least two columns and two experts."""
     matrix: LoadMatrix = store.answer(load_matrix, run, layer, max_columns=COLUMNS).value
+    return matrix if min(matrix.tokens.shape) >= 2 else None
+
+
+def _last_shares(matrix: LoadMatrix) -> NDArray[np.float64]:
+    """[E] load over the uniform load in the last tenth of training."""
+    last = matrix.tokens[matrix.last_steps > matrix.last_steps[-1] * (1 - LAST_SHARE)].sum(0)
+    shares: NDArray[np.float64] = last / last.sum() * len(last)
+    return shares
+
+
+def _film(store: Store, shown: _ArmRun, layer: int, matrix: LoadMatrix) -> LoadFilm:
     tokens = matrix.tokens
-    if tokens.shape[0] < 2 or tokens.shape[1] < 2:
-        return None
-    last = tokens[matrix.last_steps > matrix.last_steps[-1] * (1 - LAST_SHARE)]
-    shares = last.sum(0) / last.sum() * tokens.shape[1]
     return LoadFilm(
-        run=run,
+        run=shown.run,
         layer=layer,
         last_steps=matrix.last_steps,
         load_ratio=tokens / np.maximum(tokens.mean(1, keepdims=True), 1e-300),
-        busiest=float(shares.max()),
-        nearly_idle=int((shares < NEARLY_IDLE).sum()),
+        max_vio=final.headline(store, shown.arm).max_vio,
+        nearly_idle=int((_last_shares(matrix) < NEARLY_IDLE).sum()),
     )

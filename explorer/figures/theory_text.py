@@ -127,5 +127,5 @@ def ties(modulus: float, rate: float, checked: float) -> str:
     return (
         f"The second eigenvalue is μ = {number(modulus)}, so the gradient step 1/(μ n) is the proportional "
         f"rule with u = {number(rate)}/n. Near the minimum the dual rises by at least {number(checked)} "
-        "times (μ/2)·‖b − b*‖² in the sampled directions."
+        "times (μ/2)·‖b − b*‖² in the sampled directions."
     )

@@ -54,9 +54,14 @@ def resampled(counts: NDArray[np.int64], sequences: int, domains: Sequence[objec
     return mean, p95
 
 
-def _remembered(key: str, compute: Callable[[], Sequence[float]]) -> Sequence[float]:
+def kept(key: str, compute: Callable[[], Sequence[float]]) -> Sequence[float]:
+    """The numbers of this key, which names all that they depend on; computed where they are not in the memo."""
     memo = _memo.get()
-    return compute() if memo is None else memo.get(f"{_program()} {key}", compute)
+    return compute() if memo is None else memo.get(key, compute)
+
+
+def _remembered(key: str, compute: Callable[[], Sequence[float]]) -> Sequence[float]:
+    return kept(f"{_program()} {key}", compute)
 
 
 @cache

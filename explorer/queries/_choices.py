@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from explorer.queries._frames import Cursor, first_row, frame
+from explorer.queries._frames import Cursor, frame, run_row
 
 Ids = NDArray[np.int64]
 NO_EXPERT = -1
@@ -37,7 +37,7 @@ class Sizes:
 
 def sizes_of(cur: Cursor, run_id: str) -> Sizes:
     """Sizes of a run; zero experts for an unknown one."""
-    row = first_row(
+    row = run_row(
         cur,
         "SELECT num_experts, top_k, layers, experts_per_layer FROM runs WHERE run_id = $run_id",
         run_id=run_id,
@@ -62,7 +62,7 @@ class Choices:
     @property
     def sizes(self) -> Ids:
         """[T] experts per token."""
-        return np.asarray((self.ids >= 0).sum(1))
+        return filled(self.ids)
 
 
 def choices(
@@ -137,14 +137,27 @@ def distinct(ids: Ids, num_experts: int) -> Ids:
     """The same with every expert of a row once and NO_EXPERT for an invalid id."""
     result = np.where((ids >= 0) & (ids < num_experts), ids, NO_EXPERT)
     for slot in range(1, result.shape[1]):
-        result[(result[:, slot, None] == result[:, :slot]).any(1), slot] = NO_EXPERT
+        for earlier in range(slot):
+            result[result[:, slot] == result[:, earlier], slot] = NO_EXPERT
     return result
 
 
 def shared(first: Ids, second: Ids) -> Ids:
     """[T] experts in both, of arrays of `distinct` [T, K] and [T, K']."""
-    is_same = (first[:, :, None] == second[:, None, :]) & (first[:, :, None] >= 0)
-    return np.asarray(is_same.any(2).sum(1))
+    result = np.zeros(len(first), dtype=np.int64)
+    for ids in second.T:  # slot by slot: reducing a short axis takes several times as long
+        is_expert = ids >= 0
+        for others in first.T:
+            result += (ids == others) & is_expert
+    return result
+
+
+def filled(ids: Ids) -> Ids:
+    """[T] the slots with an expert, of [T, K]."""
+    result = np.zeros(len(ids), dtype=np.int64)
+    for slot in ids.T:
+        result += slot >= 0
+    return result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +179,9 @@ class Changes:
     @classmethod
     def between(cls, probes: Sequence[Choices]) -> "list[Changes]":
         """The changes at every probe of a layer, by step, since the previous probe of each token."""
-        tokens = np.unique(np.concatenate([one.tokens for one in probes]))
+        tokens = probes[0].tokens
+        if any(not np.array_equal(one.tokens, tokens) for one in probes):
+            tokens = np.unique(np.concatenate([one.tokens for one in probes]))
         before = np.full((len(tokens), probes[0].ids.shape[1]), NO_EXPERT, dtype=np.int64)
         steps = np.full(len(tokens), NO_EXPERT, dtype=np.int64)
         result = []
@@ -174,7 +189,7 @@ class Changes:
             at = np.searchsorted(tokens, one.tokens)
             has_before = steps[at] >= 0
             old, now = before[at[has_before]], one.ids[has_before]
-            slots = np.maximum((old >= 0).sum(1), (now >= 0).sum(1)).sum()
+            slots = np.maximum(filled(old), filled(now)).sum()
             earlier = int(steps[at[has_before]].min()) if has_before.any() else None
             result.append(cls(earlier=earlier, common=int(shared(now, old).sum()), slots=int(slots)))
             before[at] = one.ids

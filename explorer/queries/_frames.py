@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from explorer.errors import one_of
 from explorer.queries import statements
 from explorer.store.pyramids import LEVELS, Pyramid
+from explorer.store.snapshot import direct, remembered
 
 Cursor = duckdb.DuckDBPyConnection
 READ_ROWS = 1 << 18
@@ -32,14 +33,38 @@ def frame(cur: Cursor, sql: str, **params: Any) -> pl.DataFrame:
     a later version that lacks `execute(...).pl()` needs a change here only.
     """
     statements.note(sql, params)
-    return cur.execute(sql, params).pl()
+    return cur.execute(direct(cur, sql, params), params).pl()
+
+
+def shared_frame(cur: Cursor, sql: str, **params: Any) -> pl.DataFrame:
+    """`frame` of a statement that several queries run: it is run once in each state of the index.
+
+    Values of `params` must be hashable.
+    """
+    statements.note(sql, params)
+    return remembered(cur, (sql, *params.items()), lambda: cur.execute(sql, params).pl())
 
 
 def first_row(cur: Cursor, sql: str, **params: Any) -> tuple[Any, ...] | None:
     """The first row of a statement, or None."""
     statements.note(sql, params)
-    row: tuple[Any, ...] | None = cur.execute(sql, params).fetchone()
+    row: tuple[Any, ...] | None = cur.execute(direct(cur, sql, params), params).fetchone()
     return row
+
+
+def run_row(cur: Cursor, sql: str, **params: Any) -> tuple[Any, ...] | None:
+    """`first_row` of a statement about a run's entry in the lists of runs and of their progress.
+
+    It is read once in each state of the index, since nearly every query begins with it. Values of `params`
+    must be hashable.
+    """
+    statements.note(sql, params)
+
+    def read() -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = cur.execute(sql, params).fetchone()
+        return row
+
+    return remembered(cur, (sql, *params.items()), read)
 
 
 def ranks(number: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
@@ -126,7 +151,7 @@ def choose_bins(
     neighbours, so the cost of a view does not depend on the length of the run. Below the finest stored level
     it reads the rows themselves if a layer has few of them. An unknown run has no bins.
     """
-    row = first_row(
+    row = run_row(
         cur,
         "SELECT samples, rolled, num_experts FROM progress JOIN runs USING (run_id) "
         "WHERE run_id = $run_id AND table_name = $table_name",

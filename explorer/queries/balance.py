@@ -3,16 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 
-from explorer import metrics
-from explorer.queries import _baselines
-from explorer.queries._frames import FIRST_LAYER, Cursor, choose_bins, first_row, frame, place
+from explorer.queries import _baseline_inputs, _baselines
+from explorer.queries._frames import Cursor, choose_bins, frame, place, run_row
 from explorer.store.pyramids import MEAN_LAYER, layer_pyramid
-
-MAX_SEQUENCES = 1024
-"""Maximum number of recorded sequences for the resampled baseline: the latest ones."""
 
 
 def max_vio_series(
@@ -79,7 +74,7 @@ class _Sizes:
 
 def _sizes(cur: Cursor, run_id: str) -> _Sizes | None:
     """None if they are not recorded, or if tokens or layers have different numbers of experts."""
-    row = first_row(
+    row = run_row(
         cur,
         """
         SELECT num_experts, top_k, num_moe_layers,
@@ -115,12 +110,12 @@ def references(cur: Cursor, run_id: str, *, resampled: bool = True) -> dict[str,
     sizes = _sizes(cur, run_id)
     if sizes is None:
         return result
-    held_out = _held_out_tokens(cur, run_id, sizes.top_k)
+    held_out = _baseline_inputs.held_out_tokens(cur, run_id, sizes.top_k)
     if held_out:
         result["held_out_tokens"] = held_out
         band = _baselines.uniform(sizes.num_experts, sizes.top_k, [held_out], sizes.num_moe_layers)
         result["held_out_mean"], result["held_out_p95"] = band[held_out]
-    steps = _final_tokens(cur, run_id, sizes.top_k)
+    steps = _baseline_inputs.final_tokens(cur, run_id, sizes.top_k)
     if not steps:
         return result
     bands = _baselines.uniform(sizes.num_experts, sizes.top_k, list(steps), sizes.num_moe_layers)
@@ -132,12 +127,9 @@ def references(cur: Cursor, run_id: str, *, resampled: bool = True) -> dict[str,
     result["tokens"] = tokens
     if not resampled:
         return result
-    counts, domains = _final_sequences(cur, run_id)
-    if len(counts):
-        sequence_tokens = counts[:, 0, :].sum(-1).mean() / sizes.top_k
-        sequences = max(1, round(tokens / sequence_tokens)) if sequence_tokens else 1
-        mean, p95 = _baselines.resampled(counts, sequences, domains)
-        result["resampled_mean"], result["resampled_p95"] = mean, p95
+    band_of_sequences = _baseline_inputs.resampled(cur, run_id, sizes.top_k, tokens)
+    if band_of_sequences is not None:
+        result["resampled_mean"], result["resampled_p95"] = band_of_sequences
     return result
 
 
@@ -174,75 +166,3 @@ def _tokens_series(cur: Cursor, run_id: str, max_bins: int) -> pl.DataFrame:
         ORDER BY bin
     """
     return frame(cur, sql, layer=MEAN_LAYER, **bins.params)
-
-
-def _final_tokens(cur: Cursor, run_id: str, top_k: int) -> dict[int, int]:
-    """Tokens counted in a step -> number of final steps (`metrics.last_steps`) with that count."""
-    rows = frame(
-        cur,
-        """
-        SELECT tokens, count(*) AS steps FROM layer_metrics, (
-            SELECT samples FROM progress WHERE run_id = $run_id AND table_name = 'expert_loads'
-        )
-        WHERE run_id = $run_id AND ordinal >= samples - greatest(1, least($most, samples // 4))
-          AND layer = (SELECT min(layer) FROM layer_summary WHERE run_id = $run_id)
-        GROUP BY tokens ORDER BY tokens
-        """,
-        run_id=run_id,
-        most=metrics.LAST_STEPS,
-    )
-    steps_by_tokens: dict[int, int] = {}
-    for assignments, steps in rows.iter_rows():
-        tokens = round(assignments / top_k)
-        if tokens > 0:
-            steps_by_tokens[tokens] = steps_by_tokens.get(tokens, 0) + int(steps)
-    return steps_by_tokens
-
-
-def _held_out_tokens(cur: Cursor, run_id: str, top_k: int) -> int:
-    """Tokens behind `max_vio_global`: those of the last held-out counts, domains summed, in one layer."""
-    row = first_row(
-        cur,
-        """
-        WITH here AS (
-            SELECT step, layer, tokens FROM eval_loads WHERE run_id = $run_id AND split = 'held_out'
-        )
-        SELECT sum(tokens) FROM here
-        WHERE step = (SELECT max(step) FROM here) AND layer = (SELECT min(layer) FROM here)
-        """,
-        run_id=run_id,
-    )
-    return round(int(row[0] or 0) / top_k) if row else 0
-
-
-def _final_sequences(cur: Cursor, run_id: str) -> tuple[np.ndarray, list[str]]:
-    """Loads [R, L, E] of the latest training sequences in the last quarter, and their domains."""
-    sequences = frame(
-        cur,
-        f"""
-        SELECT step, micro_batch, sequence, domain FROM sequence_loads
-        WHERE run_id = $run_id AND split = 'train' AND layer = {FIRST_LAYER} AND expert = 0
-        """,
-        run_id=run_id,
-    ).sort("step", "micro_batch", "sequence")
-    if sequences.is_empty():
-        return np.empty((0, 0, 0), dtype=np.int64), []
-    tail = sequences.filter(pl.col("step") >= 0.75 * (pl.col("step").max() + 1)).tail(MAX_SEQUENCES)
-    rows = frame(
-        cur,
-        """
-        SELECT step, micro_batch, sequence, layer, expert, tokens FROM sequence_loads
-        WHERE run_id = $run_id AND split = 'train' AND step >= $first
-        """,
-        run_id=run_id,
-        first=tail["step"][0],
-    )
-    row = pl.int_range(pl.len()).alias("row")
-    rows = rows.join(
-        tail.select("step", "micro_batch", "sequence", row), on=["step", "micro_batch", "sequence"]
-    )
-    layers, layer = np.unique(rows["layer"].to_numpy(), return_inverse=True)
-    experts, expert = np.unique(rows["expert"].to_numpy(), return_inverse=True)
-    counts = np.zeros((tail.height, len(layers), len(experts)), dtype=np.int64)
-    counts[rows["row"].to_numpy(), layer, expert] = rows["tokens"].to_numpy()
-    return counts, tail["domain"].to_list()

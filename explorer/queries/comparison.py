@@ -9,7 +9,7 @@ import polars as pl
 
 from explorer import metrics
 from explorer.errors import one_of
-from explorer.queries._frames import Cursor, frame
+from explorer.queries._frames import Cursor, frame, shared_frame
 
 FIGURES = (
     "perplexity",
@@ -69,7 +69,9 @@ def summary(cur: Cursor, run_ids: Sequence[str] | None = None) -> pl.DataFrame:
     layers); tokens_per_second, wall_time_s, last_step, num_steps. NULL where a metric is not available.
     Definitions: `explorer/metrics`.
     """
-    return frame(cur, SUMMARY, run_ids=None if run_ids is None else list(run_ids))
+    if run_ids is None:
+        return shared_frame(cur, SUMMARY, run_ids=None)
+    return frame(cur, SUMMARY, run_ids=list(run_ids))
 
 
 @dataclass(frozen=True, kw_only=True)

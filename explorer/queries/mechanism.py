@@ -1,34 +1,15 @@
 """Mechanism of a rule: router gradients, router margin and routing churn."""
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 
+import numpy as np
 import polars as pl
 
 from explorer.queries._choices import Changes, sizes_of
 from explorer.queries._choices import choices as probe_choices
 from explorer.queries._frames import Cursor, frame
-
-# Samples are the steps with a value of the metric; each bin gets the same number.
-BINS = """
-    sampled AS (
-        SELECT *, dense_rank() OVER (ORDER BY step) - 1 AS ordinal FROM rows
-    ), placed AS (
-        SELECT *, ordinal // greatest(1, ceil((max(ordinal) OVER () + 1) / $max_bins))::BIGINT AS bin
-        FROM sampled
-    )
-    SELECT $run_id AS run_id, bin, min(step) AS first_step, max(step) AS last_step,
-           max(step)::DOUBLE AS x
-"""
-
-
-def _spread(name: str) -> str:
-    """Mean, minimum and maximum over the finite values of a bin, and the count of non-finite ones."""
-    finite = f"FILTER (isfinite({name}))"
-    return (
-        f", avg({name}) {finite} AS {name}, min({name}) {finite} AS {name}_min, "
-        f"max({name}) {finite} AS {name}_max, count(*) FILTER (NOT isfinite({name})) AS {name}_not_finite"
-    )
 
 
 def router_gradients(
@@ -41,18 +22,16 @@ def router_gradients(
     and the count of others in `<name>_not_finite`; samples. aux and cosine are NULL where the run has no
     auxiliary loss; a run that was recorded without gradients has no rows. Sorted by run and bin.
     """
-    sql = f"""
-        WITH rows AS (
-            SELECT step, layer, router_grad_norm_lm AS lm, router_grad_norm_aux AS aux,
-                   -- NaN where one of the gradients is zero: no direction, and nothing wrong.
-                   CASE WHEN isfinite(router_grad_cosine) THEN router_grad_cosine END AS cosine
-            FROM layer_steps
-            WHERE run_id = $run_id AND router_grad_norm_lm IS NOT NULL AND ($layer IS NULL OR layer = $layer)
-        ), {BINS} {_spread("lm")} {_spread("aux")} {_spread("cosine")}, count(DISTINCT step) AS samples
-        FROM placed GROUP BY bin ORDER BY bin
+    sql = """
+        SELECT step, layer, router_grad_norm_lm AS lm, router_grad_norm_aux AS aux,
+               -- NaN where one of the gradients is zero: no direction, and nothing wrong.
+               CASE WHEN isfinite(router_grad_cosine) THEN router_grad_cosine END AS cosine
+        FROM layer_steps
+        WHERE run_id = $run_id AND router_grad_norm_lm IS NOT NULL AND ($layer IS NULL OR layer = $layer)
     """
     return pl.concat(
-        frame(cur, sql, run_id=run_id, layer=layer, max_bins=max_bins) for run_id in run_ids or [""]
+        _binned(frame(cur, sql, run_id=run_id, layer=layer), run_id, ("lm", "aux", "cosine"), max_bins)
+        for run_id in run_ids or [""]
     )
 
 
@@ -66,18 +45,40 @@ def choices(
     scores; NULL without a bias) the mean over samples and layers with `<name>_min`, `<name>_max` and
     `<name>_not_finite`; samples. Sorted by run and bin.
     """
-    sql = f"""
-        WITH rows AS (
-            SELECT l.step, l.layer, l.score_margin AS margin,
-                   l.switched_slots / nullif(m.tokens, 0) AS switched
-            FROM layer_steps l LEFT JOIN layer_metrics m USING (run_id, step, layer)
-            WHERE l.run_id = $run_id AND (l.score_margin IS NOT NULL OR l.switched_slots IS NOT NULL)
-              AND ($layer IS NULL OR l.layer = $layer)
-        ), {BINS} {_spread("margin")} {_spread("switched")}, count(DISTINCT step) AS samples
-        FROM placed GROUP BY bin ORDER BY bin
+    sql = """
+        SELECT l.step, l.layer, l.score_margin AS margin,
+               l.switched_slots / nullif(m.tokens, 0) AS switched
+        FROM layer_steps l LEFT JOIN layer_metrics m USING (run_id, step, layer)
+        WHERE l.run_id = $run_id AND (l.score_margin IS NOT NULL OR l.switched_slots IS NOT NULL)
+          AND ($layer IS NULL OR l.layer = $layer)
     """
     return pl.concat(
-        frame(cur, sql, run_id=run_id, layer=layer, max_bins=max_bins) for run_id in run_ids or [""]
+        _binned(frame(cur, sql, run_id=run_id, layer=layer), run_id, ("margin", "switched"), max_bins)
+        for run_id in run_ids or [""]
+    )
+
+
+def _binned(rows: pl.DataFrame, run_id: str, names: Sequence[str], max_bins: int) -> pl.DataFrame:
+    """Bins of equally many sampled steps: mean, minimum and maximum over the finite values, and the count of
+    the others. Polars takes a third of the time of the same in SQL.
+    """
+    steps, ordinal = np.unique(rows["step"].to_numpy(), return_inverse=True)
+    width = max(1, math.ceil(len(steps) / max_bins))
+    parts: list[pl.Expr] = []
+    for name in names:
+        finite = pl.col(name).filter(pl.col(name).is_finite())
+        parts += [
+            finite.mean().alias(name),
+            finite.min().alias(f"{name}_min"),
+            finite.max().alias(f"{name}_max"),
+            (~pl.col(name).is_finite()).sum().cast(pl.Int64).alias(f"{name}_not_finite"),
+        ]
+    last = pl.col("step").max()
+    span = (pl.col("step").min().alias("first_step"), last.alias("last_step"), last.cast(pl.Float64).alias("x"))
+    bins = rows.with_columns(bin=pl.Series(ordinal // width, dtype=pl.Int64)).group_by("bin")
+    samples = pl.col("step").n_unique().cast(pl.Int64).alias("samples")
+    return bins.agg(pl.lit(run_id).alias("run_id").first(), *span, *parts, samples).sort("bin").select(
+        "run_id", "bin", pl.exclude("run_id", "bin")
     )
 
 

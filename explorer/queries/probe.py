@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from explorer.queries._choices import in_order, runs_of
-from explorer.queries._frames import Cursor, frame
+from explorer.queries._frames import Cursor, frame, shared_frame
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,12 +38,7 @@ def probes(cur: Cursor, run_ids: Sequence[str], *, scored: bool = False) -> pl.D
     the probe), has_bias (whether a bias was applied). Sorted.
     """
     # Joined and grouped here: SQL takes twice as long to plan that.
-    first = frame(
-        cur,
-        "SELECT run_id, coalesce(layers[1], 0)::INTEGER AS layer FROM runs "
-        "WHERE list_contains($run_ids::VARCHAR[], run_id)",
-        run_ids=list(run_ids),
-    )
+    first = shared_frame(cur, "SELECT run_id, coalesce(layers[1], 0)::INTEGER AS layer FROM runs")
     rows = frame(
         cur,
         "SELECT run_id, step, layer, expert_bias IS NOT NULL AS has_bias FROM probe_scores "

@@ -31,6 +31,7 @@ EXPERTS_NAMES = ("experts", "routed_experts")
 BIAS_NAMES = ("e_score_correction_bias", "expert_bias", "expert_bias_E", "moe_statics")
 """Where a bias that only selects is kept, in the router or in the layer around it."""
 ROUTER_NAME = re.compile(r"rout|gate$|gating", re.IGNORECASE)
+MTP_NAME = re.compile(r"(^|[._])(mtp|nextn)", re.IGNORECASE)
 
 
 def watch(model: "nn.Module", *, training_only: bool = True) -> "RouterWatch":
@@ -71,7 +72,7 @@ class RouterWatch:
             "num_layers": len(widths),
             "num_experts": widths[0] if len(set(widths)) == 1 else widths,
             "top_k": max(router.top_k for router in self._routers),
-            "layer_numbers": _layer_numbers([router.number for router in self._routers]),
+            "layer_numbers": _layer_numbers([(router.number, router.name) for router in self._routers]),
             "layer_names": [router.name for router in self._routers],
         }
 
@@ -225,9 +226,17 @@ def _size(module: Any, names: tuple[str, ...]) -> int:
     return 0
 
 
-def _layer_numbers(numbers: list[int]) -> list[int] | None:
-    """The numbers in the modules' names; None where they do not ascend (several stacks, MTP blocks)."""
-    return numbers if numbers == sorted(set(numbers)) and min(numbers) >= 0 else None
+def _layer_numbers(routers: list[tuple[int, str]]) -> list[int] | None:
+    """The numbers in the modules' names; None where they do not ascend, as in several stacks.
+
+    Blocks of multi-token prediction (MTP) count from 0 again; they are numbered after the last layer.
+    """
+    numbers = [number for number, name in routers if not MTP_NAME.search(name)]
+    if not numbers or numbers != sorted(set(numbers)) or min(numbers) < 0:
+        return None
+    is_last = not any(MTP_NAME.search(name) for _, name in routers[: len(numbers)])
+    extra = range(numbers[-1] + 1, numbers[-1] + 1 + len(routers) - len(numbers))
+    return [*numbers, *extra] if is_last else None
 
 
 def _fitting(mask: Any, num_tokens: int) -> Any:

@@ -9,14 +9,16 @@
 the values and writes them. docs/recording.md has an example for each kind of loop.
 """
 
+import atexit
 import os
 import queue
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from explorer.errors import RunFolderError
 from explorer.recording.info import read_info
@@ -25,17 +27,20 @@ from explorer.recording.loop_info import describe
 from explorer.recording.loop_steps import LoggedStep, StepWriter
 from explorer.recording.notices import Notices
 from explorer.recording.opening import refuse_a_second_writer
-from explorer.recording.rank_sums import RanksMode, RankSum, this_rank
+from explorer.recording.rank_sums import RanksMode, RankSum, await_recorders, this_rank
 from explorer.recording.run_writer import RunWriter
 from explorer.recording.status import RunStatus, read_recorded_status
 from explorer.recording.tensors import count_ids, own_copy, ready_events
 from explorer.recording.terminal import DEFAULT_INTERVAL_S, Reporter, live_health
+from explorer.recording.values import preview
 
 MAX_QUEUED_CELLS = 4_000_000
 """Counts and biases that wait in memory together; together with `MAX_QUEUED_STEPS` the bound of the queue."""
 MAX_QUEUED_STEPS = 1024
 PATIENCE_S = 120.0
-"""How long the end of a training waits for a disk."""
+"""How long the end of a training waits for a disk, or for other ranks."""
+EXIT_PATIENCE_S = 10.0
+"""The same where the program ends without `finish`: a crash of one rank must not be noticed late."""
 
 
 class Recorder:
@@ -56,7 +61,7 @@ class Recorder:
         top_k: int,
         run_id: str | None = None,
         name: str = "",
-        config: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | Any = None,
         layer_numbers: Sequence[int] | None = None,
         layer_names: Sequence[str] | None = None,
         balancer: str = "",
@@ -70,12 +75,14 @@ class Recorder:
         """Make the run, or go on with it where `run_id` names a folder of `runs_dir`.
 
         num_layers: MoE layers. num_experts: routed experts of each, or one number per layer.
-        layer_numbers: the model's own, ascending. config: anything that JSON holds, shown with the run.
+        layer_numbers: the model's own, ascending. config: a dictionary, Namespace or dataclass, shown with
+        the run; what JSON cannot hold becomes text.
         balancer: the rule in the notation of docs/strategies.md, or any text. ranks: "sum" adds up the counts
         of all ranks, "keep" stores them apart as well, "off" takes rank 0's as those of the whole step.
         group: the process group whose ranks route different tokens. report_every_s: seconds between
         lines on standard error; None for none.
         """
+        _check(ranks, report_every_s)
         runs = Path(runs_dir)
         self.info = describe(
             runs,
@@ -96,6 +103,8 @@ class Recorder:
         self._process = os.getpid()
         self._started = time.monotonic()
         self._group, self._ranks_mode = group, ranks
+        if ranks != "off":
+            await_recorders(group, self._notices)
         self._begin(runs / self.info.run_id, report_every_s)
 
     def _begin(self, path: Path, report_every_s: float | None) -> None:
@@ -103,6 +112,10 @@ class Recorder:
         self.path = path
         self.num_lost = 0
         """Steps for which the queue had no room."""
+        self._num_left = 0
+        """Steps that still waited when `finish` gave up."""
+        self._num_taken = self._num_handled = 0
+        """Steps that entered the queue, and those that the thread is through with."""
         self._lost_since = 0
         self._events: list[tuple[str, str]] = []
         cells = max(1, 2 * sum(self._layout.widths))
@@ -112,11 +125,13 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name=f"recorder-{path.name}", daemon=True)
         self._thread.start()
         self._closed = False
+        atexit.register(self._finish_at_exit)
 
     @property
     def num_unwritten(self) -> int:
         """Steps that were given and are not in the folder: no room in the queue, a wrong step, a bad disk."""
-        return self.num_lost + (0 if self._writer is None else self._writer.num_unwritten)
+        written_side = 0 if self._writer is None else self._writer.num_unwritten
+        return self.num_lost + self._num_left + written_side
 
     def log(
         self,
@@ -170,21 +185,44 @@ class Recorder:
 
     def finish(self, state: str = "finished", message: str = "") -> None:
         """Write what is left. state: finished, stopped, interrupted or failed. Never raises."""
+        self._end(state, message, PATIENCE_S)
+
+    def _finish_at_exit(self) -> None:
+        self._end("interrupted", "the program ended without finish()", EXIT_PATIENCE_S)
+
+    def _end(self, state: str, message: str, patience_s: float) -> None:
         if self._closed or os.getpid() != self._process:
             return
         self._closed = True
+        atexit.unregister(self._finish_at_exit)
         try:
-            self._queue.put(None, timeout=PATIENCE_S)
-            self._thread.join(PATIENCE_S)
-            if self._thread.is_alive() or self._writer is None:
+            with suppress(queue.Full):
+                self._queue.put(None, timeout=patience_s)
+            self._thread.join(patience_s)
+            if self._thread.is_alive():
+                self._say_unfinished(patience_s)
+                return
+            if self._writer is None:
                 return
             self._writer.finish(state, message)
         except Exception as error:
-            self._notices.line(f"{self.info.run_id} could not be finished ({type(error).__name__}: {error}).")
+            self._notices.line(
+                f"{self.info.run_id} could not be finished ({type(error).__name__}: {error}). "
+                f"{self.num_unwritten} steps are not in the folder."
+            )
         if self.num_lost:
             self._notices.line(
                 f"{self.num_lost} steps came faster than they could be written and are not in the folder."
             )
+
+    def _say_unfinished(self, patience_s: float) -> None:
+        """The thread still waits: its steps will not be written."""
+        self._num_left = self._num_taken - self._num_handled
+        cause = "a disk" if this_rank(self._group)[1] == 1 else "a rank that does not call log for every step"
+        self._notices.line(
+            f"{self.info.run_id} is not finished: its last {self._num_left} steps wait for {cause}, after "
+            f"{patience_s:.0f} s still, and are not in the folder."
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -261,6 +299,7 @@ class Recorder:
             self.num_lost += 1
             self._lost_since += 1
             return
+        self._num_taken += 1
         self._lost_since = 0
         self._events.clear()
 
@@ -279,3 +318,16 @@ class Recorder:
                     type(error).__name__,
                     f"step {item.step} is not recorded ({type(error).__name__}: {error}).",
                 )
+            self._num_handled += 1
+
+
+def _check(ranks: Any, report_every_s: Any) -> None:
+    """Raise RunFolderError for settings that would be noticed only while training."""
+    modes = get_args(RanksMode)
+    if ranks not in modes:
+        raise RunFolderError(f"ranks = {preview(ranks)}: must be one of {', '.join(modes)}; choose one.")
+    is_number = isinstance(report_every_s, int | float) and report_every_s >= 0
+    if report_every_s is not None and not is_number:
+        raise RunFolderError(
+            f"report_every_s = {preview(report_every_s)}: must be a number of seconds, or None for silence."
+        )

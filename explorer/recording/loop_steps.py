@@ -112,6 +112,7 @@ class StepWriter:
             try:
                 recorder.finish(state, message)
             except ExplorerError as error:
+                self.num_unwritten += recorder.num_pending_steps
                 recorder.end_as("failed", str(error))
                 raise
         info = self._info

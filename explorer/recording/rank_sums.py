@@ -9,6 +9,8 @@ Shapes: L MoE layers, E experts, C the experts of all layers, R ranks.
 
 import os
 import sys
+import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +19,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.errors import RunFolderError
 from explorer.recording.layout import Layout
+from explorer.recording.notices import Notices
 from explorer.recording.tensors import is_tensor
 from explorer.recording.values import EXACT_BITS, Refused
 
@@ -52,6 +56,49 @@ def this_rank(group: Any = None) -> tuple[int, int]:
         return int(rank) if rank.isdigit() else 0, 1
     dist = torch.distributed
     return dist.get_rank(group), dist.get_world_size(group)
+
+
+def await_recorders(group: Any, notices: Notices) -> None:
+    """Wait until every rank of the group has made its recorder. Raises RunFolderError if some do not.
+
+    A recorder on rank 0 alone is a common mistake, and an expensive one: its first exchange would meet
+    another collective of the training on the other ranks. Nothing is exchanged here: a counter in the
+    key-value store of the process group is read.
+    """
+    _, size = this_rank(group)
+    if size == 1:
+        return
+    import torch.distributed as dist
+
+    try:
+        store = dist.distributed_c10d._get_default_store()
+    except (AttributeError, ValueError, RuntimeError):  # not public: without it, there is no early warning
+        return
+    ranks = ",".join(map(str, dist.get_process_group_ranks(group or dist.group.WORLD)))
+    _made[ranks] += 1
+    await_count(store, f"explorer recorder {_made[ranks]} of {ranks}", size, notices)
+
+
+_made: Counter[str] = Counter()
+"""Recorders of this process by the ranks of their group: the nth of each rank belong together."""
+
+
+def await_count(
+    store: Any, key: str, size: int, notices: Notices, *, patience_s: float = 600.0, notice_s: float = 10.0
+) -> None:
+    """Add 1 to `key` and wait until it is `size`. Raises RunFolderError after `patience_s`."""
+    started = time.monotonic()
+    num_made = store.add(key, 1)
+    while num_made < size:
+        waited_s = time.monotonic() - started
+        remedy = 'make it on every rank, after init_process_group, or pass ranks="off" to record rank 0 alone'
+        if waited_s > patience_s:
+            raise RunFolderError(f"only {num_made} of {size} ranks made a Recorder; {remedy}.")
+        if waited_s > notice_s:
+            so_far = f"{num_made} of {size} ranks made a Recorder, which waits for the others"
+            notices.once("recorders", f"{so_far}; {remedy}.")
+        time.sleep(0.02 + min(1.0, waited_s / 10))  # a thousand ranks ask one store
+        num_made = store.add(key, 0)
 
 
 class RankSum:

@@ -34,7 +34,7 @@ from explorer.recording.parts import ATTEMPTS_FILE, MANIFEST_FILE
 from explorer.recording.reader import RunFolder
 from explorer.recording.status import STATES, STATUS_FILE, RunStatus
 from explorer.recording.values import Refused, preview, to_float, to_whole
-from explorer.recording.writer import Batch, PartWriter, throughput
+from explorer.recording.writer import Batch, PartWriter, submitted, throughput
 from explorer.records.records import EventRecord, Record
 
 FLUSH_INTERVAL_S = 1.0
@@ -47,9 +47,8 @@ class RunWriter:
     """Appends the records of one attempt to a run folder (the `Recorder` protocol).
 
     Make one with `create` or `resume`, in one process, and call it from one thread. Raises RunFolderError
-    for an invalid record (nothing else is lost), for a failed write
-    (from the next `step_done`, `flush` or `finish`; the records are kept for a retry) and for a run
-    that was meanwhile resumed elsewhere.
+    for an invalid record (nothing else is lost), for a run that was meanwhile resumed elsewhere, and for a
+    failed write (from the next `step_done`, `flush` or `finish`; the records are kept for a retry).
     """
 
     def __init__(
@@ -111,6 +110,10 @@ class RunWriter:
     def pending_cells(self) -> int:
         """Array cells in memory that are not on their way to the disk."""
         return self._pending_cells
+
+    @property
+    def num_pending_steps(self) -> int:
+        return len(self._pending["steps"])
 
     def record(self, record: Record) -> None:
         """Keep a copy of one record in memory.
@@ -305,7 +308,7 @@ class RunWriter:
         self._count_cells()
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"recorder-{self.path.name}")
-        self._in_flight = (batch, self._thread.submit(self._writer.write, batch))
+        self._in_flight = (batch, submitted(self._thread, self._writer.write, batch))
         self._flushed_at = time.monotonic()
 
     def _settle(self, *, wait: bool) -> None:

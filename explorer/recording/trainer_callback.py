@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.recording.hooks import RouterWatch, watch
 from explorer.recording.loop import Recorder
+from explorer.recording.loop_info import kept_config
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -45,12 +46,12 @@ class _Steps:
         self._pending: dict[str, Any] | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        config = {**_plain_config(model), **(self._arguments.pop("config", None) or {})}
+        self._end("failed", "another training began before the end of this one")
+        own = {key: value for key, value in self._arguments.items() if key != "config"}
+        config = {**_plain_config(model), **kept_config(self._arguments.get("config"))}
         self._watcher = watch(model)
         defaults = {"seed": getattr(args, "seed", None), "num_steps": max(0, state.max_steps)}
-        self._recorder = Recorder(
-            self._runs_dir, config=config, **{**defaults, **self._watcher.sizes, **self._arguments}
-        )
+        self._recorder = Recorder(self._runs_dir, config=config, **{**defaults, **self._watcher.sizes, **own})
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._write()
@@ -70,10 +71,15 @@ class _Steps:
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._write()
-        if self._recorder is not None and self._watcher is not None:
-            self._recorder.finish()
+        self._end("finished")
+
+    def _end(self, state: str, message: str = "") -> None:
+        """`Trainer` does not say that a training failed: in a notebook, the next one comes first."""
+        if self._recorder is not None:
+            self._recorder.finish(state, message)
+        if self._watcher is not None:
             self._watcher.close()
-        self._recorder = self._watcher = None
+        self._recorder = self._watcher = self._pending = None
 
     def _write(self) -> None:
         if self._recorder is not None and self._pending is not None:

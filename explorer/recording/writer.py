@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from explorer.recording.files import atomic_write_json, plain
 from explorer.recording.folder_schema import MAX_TEXT, BrokenRule, StatusFile, parsed
 from explorer.recording.frames import to_frame
 from explorer.recording.layout import Layout
-from explorer.recording.parts import Part, part_name, write_parquet
+from explorer.recording.parts import ATTEMPTS_FILE, Part, part_name, write_parquet
 from explorer.recording.reader import RunFolder
 from explorer.recording.status import STATUS_FILE, RunStatus
 from explorer.records.records import Record
@@ -127,6 +128,8 @@ class PartWriter:
 
     def _refuse_when_superseded(self) -> None:
         """Stop a writer that was assumed dead: a later attempt supersedes its steps."""
+        if not (self.path / ATTEMPTS_FILE).exists():
+            return  # the folder was deleted, which the following write reports
         try:
             newest = max(RunFolder(self.path).attempts, key=lambda a: a.attempt)
         except (UnreadableRunError, ValueError):
@@ -163,3 +166,18 @@ def throughput(steps: list[Any]) -> Mapping[str, float | None]:
     seconds = newest.wall_time_s
     speed = newest.tokens_seen / seconds if seconds > 0 else None
     return {"wall_time_s": seconds, "tokens_per_second": speed}
+
+
+def submitted(pool: ThreadPoolExecutor, write: Callable[[Batch], None], batch: Batch) -> Future[None]:
+    """The future of `write(batch)` in the pool; of the finished call while the interpreter ends."""
+    try:
+        return pool.submit(write, batch)
+    except RuntimeError:  # no pool takes work any more
+        future: Future[None] = Future()
+    try:
+        write(batch)
+    except Exception as error:
+        future.set_exception(error)
+    else:
+        future.set_result(None)
+    return future

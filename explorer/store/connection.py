@@ -1,12 +1,12 @@
 """Open the index file: ownership, version, and the fallback when it is unusable."""
 
 import contextlib
-import os
 import re
 from pathlib import Path
 
 import duckdb
 
+from explorer.config.places import NoHomeError, default_path
 from explorer.store.pandas_stub import answer_duckdb
 from explorer.store.private import make_private_folder
 from explorer.store.schema import schema_version, statements
@@ -30,29 +30,8 @@ BROKEN = (
 answer_duckdb()
 
 
-class NoHomeError(Exception):
-    """There is no default folder for the index; the argument is the message for users."""
-
-
 class _Locked(Exception):
     """Another process owns the file; the argument is the message for users."""
-
-
-def default_path() -> Path:
-    """`explorer.duckdb` in the user's cache folder (XDG_CACHE_HOME, else ~/.cache).
-
-    Raises NoHomeError if the user has no home directory.
-    """
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if Path(base).is_absolute():  # the specification says to ignore any other
-        return Path(base) / "moe-routing-explorer" / "explorer.duckdb"
-    try:
-        return Path.home() / ".cache" / "moe-routing-explorer" / "explorer.duckdb"
-    except RuntimeError as error:
-        raise NoHomeError(
-            "The user has no home folder, so a private temporary index is used, which is made anew at every "
-            "start; set XDG_CACHE_HOME to a folder that can be written."
-        ) from error
 
 
 def open_database(path: Path | None) -> tuple[duckdb.DuckDBPyConnection, Path, str | None, bool]:
@@ -137,6 +116,8 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
                 "checkpoint_threshold": CHECKPOINT,
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
+                # A reader's snapshot is that of its `begin`, not that of its first statement.
+                "immediate_transaction_mode": True,
             },
         )
     except duckdb.IOException as error:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from explorer.config.places import signature
 from explorer.errors import UnreadableRunError
 from explorer.recording import Part, RunFolder, RunInfo, RunListing, list_runs
 from explorer.recording.listing import printable
 from explorer.records.tables import TABLES
 
-WATCHED = ("", "status.json", "manifest.json", "attempts.json", "run.json")
 SETTLED = ("manifest.json", "attempts.json")
 
 
@@ -51,27 +51,6 @@ def _urgency(listing: RunListing) -> tuple[bool, int, int, str]:
     running = listing.status is not None and listing.status.state == "running"
     seed = listing.info.seed if listing.info is not None else None
     return (not running, seed or 0, len(listing.run_id), listing.run_id)
-
-
-def signature(path: Path, names: Iterable[str] = WATCHED) -> tuple[int, ...]:
-    """Modification times and sizes that change whenever a run folder does; 0 for missing files."""
-    result: list[int] = []
-    for name in names:
-        try:
-            stat = (path / name).stat() if name else path.stat()
-            result += (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        except OSError:
-            result += (0, 0, 0)
-    return tuple(result)
-
-
-def table_signature(path: Path) -> tuple[int, ...]:
-    """The same for table files: restoring one in place changes nothing else in its folder."""
-    try:
-        names = sorted(file.name for file in path.iterdir() if file.suffix == ".parquet")
-    except OSError:
-        return ()
-    return signature(path, names)
 
 
 def read_parts(path: Path) -> tuple[int, tuple[Part, ...]] | None:

@@ -20,6 +20,7 @@ from explorer.store.connection import (
 from explorer.store.ingest import Ingestor, IngestReport, Stopped
 from explorer.store.memo import Memo
 from explorer.store.private import remove_private_folder
+from explorer.store.snapshot import Snapshot, attach, detach
 
 # Opening a file twice in a process gives the same DuckDB database: writers must take turns.
 _INGEST_LOCKS: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
@@ -40,6 +41,8 @@ class Index:
         self._open_lock = threading.Lock()
         self._ingestor = Ingestor()
         self._ingesting: duckdb.DuckDBPyConnection | None = None
+        self._snapshot: Snapshot | None = Snapshot()
+        """Of the state that new cursors see; None while an ingest may commit."""
         self.path = path
         self.notice = notice
         """A message for users if the index is not the usual one, else None."""
@@ -69,10 +72,17 @@ class Index:
         """A separate cursor for one use in one thread; all its queries see the same snapshot."""
         with self._open_lock:
             cur = self._connection.cursor()
+            try:
+                cur.begin()  # its snapshot, see `immediate_transaction_mode`
+            except BaseException:
+                cur.close()
+                raise
+            if self._snapshot is not None:
+                attach(cur, self._snapshot)
         try:
-            cur.begin()
             yield cur
         finally:
+            detach(cur)
             with suppress(duckdb.Error):
                 cur.rollback()
             cur.close()
@@ -86,7 +96,7 @@ class Index:
         """
         folders = [Path(d) for d in dirs]
         stopping = stopping or threading.Event()
-        with self._ingest_lock:
+        with self._ingest_lock, self._changing():
             try:
                 return self._ingest(folders, stopping)
             except duckdb.Error as error:
@@ -97,6 +107,21 @@ class Index:
                     ) from error
             self._rebuild()
             return self._ingest(folders, stopping)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """The index may change inside the block: cursors share nothing there, and a new state after it."""
+        with self._open_lock:
+            self._snapshot = None
+        try:
+            yield
+        finally:
+            self.forget()
+
+    def forget(self) -> None:
+        """Drop what cursors share. They read it again."""
+        with self._open_lock:
+            self._snapshot = Snapshot()
 
     def _ingest(self, folders: list[Path], stopping: threading.Event) -> IngestReport:
         cur = self._connection.cursor()

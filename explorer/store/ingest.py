@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 
+from explorer.config.places import signature, table_signature
 from explorer.errors import NotNowError, UnreadableRunError
 from explorer.recording import Part, RunListing, check_file
 from explorer.recording.listing import is_fault_of_data, printable, unforeseen
@@ -20,7 +21,7 @@ from explorer.store.cluster import cluster
 from explorer.store.connection import is_fatal, is_interruption
 from explorer.store.derive import derive
 from explorer.store.diagnosis import discard_findings, store_findings
-from explorer.store.folders import find_runs, read_parts, run_row, signature, table_signature
+from explorer.store.folders import find_runs, read_parts, run_row
 from explorer.store.loading import OutOfOrder, batches, load
 from explorer.store.portions import portions
 from explorer.store.rollup import roll_up

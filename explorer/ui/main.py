@@ -1,11 +1,9 @@
-"""The shell around every page: page config, navigation and the shared run picker."""
+"""What every page begins with: page config, navigation and the first picture, before any library loads."""
 
 import streamlit as st
 
+from explorer.ui import first_page
 from explorer.ui.server.settings import ICON, PAGES
-from explorer.ui.shared import display, exports, panels, shell, urls
-from explorer.ui.shared.picker import run_picker
-from explorer.ui.warm_up import load_pandas
 
 st.set_page_config(
     page_title="MoE Routing Explorer", page_icon=str(ICON), layout="wide", initial_sidebar_state=330
@@ -29,21 +27,8 @@ page = st.navigation(
     ],
     position="top",
 )
-figures = panels.begin(page.url_path, page.title)
-urls.arrive(page.url_path)
-shell.readable_values()
-display.settle()
-shell.wait_for_runs()
-# The picture of the plain first page is prepared without pandas, unless there are runs yet to be read.
-if page.url_path or st.query_params or shell.is_reading():
-    load_pandas()
-run_picker(page.url_path)
-with st.sidebar:
-    display.choose()
-display.dress()
-shell.show_index_state()
-above = st.empty()
-page.run()
-with st.sidebar:
-    exports.view_section(figures)
-display.embed(above)
+first_page.send(page.url_path)
+with first_page.kept(page.url_path):
+    from explorer.ui import frame
+
+    frame.draw(page)

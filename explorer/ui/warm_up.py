@@ -13,6 +13,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from explorer.ui.server import first_picture, first_visit
+from explorer.ui.server.settings import Settings
+
 OTHER_PAGES = ("lessons", "compare", "replay", "microscope", "playground", "theory")
 """Pages whose imports take longest, in the order in which a visitor meets them."""
 LAZY_LIBRARIES = ("scipy.special", "scipy.optimize")
@@ -36,17 +39,20 @@ _LOADING = threading.Lock()
 class WarmUp(threading.Thread):
     """Starts the server's services, then prepares the pages."""
 
-    def __init__(self, rest_after_s: float = REST_AFTER_S) -> None:
+    def __init__(self, rest_after_s: float = REST_AFTER_S, arrival_s: float = first_visit.ARRIVAL_S) -> None:
         super().__init__(name="explorer-warm-up", daemon=True)
-        self._rest_after_s = rest_after_s
+        self._rest_after_s, self._arrival_s = rest_after_s, arrival_s
         self._has_started = threading.Event()
 
     def run(self) -> None:
         """Start the services, prepare the first page, and after a pause the others."""
         # The lock is held from the start: no page may load pandas while Altair is at work here.
         with _short_turns(), _LOADING:
+            visit = first_visit.begin(first_picture.read(Settings.from_environment()))
+            visit.wait(self._arrival_s)
             self._start_services()
             _first_page()
+            visit.end()
         time.sleep(self._rest_after_s)
         load_pandas()
         for name in OTHER_PAGES:
@@ -72,6 +78,7 @@ class WarmUp(threading.Thread):
         """Stop the services, also those that are just being started."""
         from explorer.ui.server.services import shut_down
 
+        first_visit.current().report_drawn()
         self._has_started.wait()
         shut_down()
 

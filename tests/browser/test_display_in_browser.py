@@ -48,6 +48,13 @@ def test_a_lecture_goes_on_over_the_pages(page: Page, app: AppServer) -> None:
     expect(page.get_by_text(sentence("shell.runs_to_compare"))).not_to_be_visible()
 
 
+def test_a_lesson_can_be_played_in_a_lecture(page: Page, app: AppServer) -> None:
+    """Its buttons have help texts, whose signs a lecture hides."""
+    page.goto(f"{app.url}/lessons?lesson=why-experts-collapse&mode=lecture")
+    expect(page.get_by_role("button", name="Show me")).to_be_visible()
+    expect(page.get_by_role("button", name="Help for").first).not_to_be_visible()
+
+
 def test_an_embedded_page_shows_one_panel_and_nothing_else(page: Page, app: AppServer) -> None:
     page.goto(f"{app.url}/compare?embed=1&panel=compare-max-vio")
     expect(page.locator(".st-key-panel-compare-max-vio")).to_be_visible()

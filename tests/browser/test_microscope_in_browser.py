@@ -215,6 +215,51 @@ def test_a_click_before_the_answer_to_the_last_finds_an_earlier_view(
         see_expert(page, 0)
 
 
+# The marks of charts of an expert, in any order, since exchanged rows come last.
+PICTURES = """() => ["domains", "load", "bias"].map((name) =>
+    [...document.querySelector(`.st-key-panel-microscope-${name} svg.marks`).querySelectorAll("path, text")]
+        .map((mark) => [mark.getAttribute("d") ?? mark.textContent, mark.getAttribute("fill")].join(" "))
+        .sort().join("\\n"))"""
+# Charts far from the window wait for a frame, so without frames they keep waiting.
+NO_FRAMES = """() => {
+    const frames = [], real = window.requestAnimationFrame;
+    window.requestAnimationFrame = (next) => frames.push(next);
+    window.framesAgain = () => { window.requestAnimationFrame = real; frames.forEach(real); };
+}"""
+
+
+def test_charts_below_the_window_follow_in_their_turn_or_when_they_are_scrolled_to(
+    page: Page, context: BrowserContext, probed_app: AppServer
+) -> None:
+    before = page.evaluate(PICTURES)
+    # Without scrolling to them.
+    page.get_by_role("button", name="Expert 3", exact=True).click()
+    settled(page)
+    third = page.evaluate(PICTURES)
+    assert third != before
+    with context.new_page() as fresh:
+        fresh.goto(page.url)
+        settled(fresh)
+        assert fresh.evaluate(PICTURES) == third
+    page.evaluate(NO_FRAMES)
+    page.get_by_role("button", name="Expert 5", exact=True).click()
+    expect(page.get_by_role("heading", name="Expert 5", exact=True)).to_have_count(1)
+    expect(page.locator(".st-key-microscope_expert")).to_contain_text("Replay this run with expert 5")
+    page.wait_for_timeout(300)
+    assert page.evaluate(PICTURES) == third, "they wait"
+    chart = page.locator(".st-key-panel-microscope-load").get_by_test_id("stVegaLiteChart")
+    old = chart.locator("svg").inner_html()
+    chart.scroll_into_view_if_needed()
+    expect(chart.locator("svg")).not_to_have_js_property("innerHTML", old)
+    page.evaluate("framesAgain()")
+    settled(page)
+    fifth = page.evaluate(PICTURES)
+    with context.new_page() as fresh:
+        fresh.goto(page.url)
+        settled(fresh)
+        assert fresh.evaluate(PICTURES) == fifth
+
+
 def test_another_layer_recolours_the_same_text(page: Page) -> None:
     # The last test: the page stays in the other layer.
     page.get_by_test_id("stMain").get_by_test_id("stButtonGroup").nth(1).get_by_text("1", exact=True).click()

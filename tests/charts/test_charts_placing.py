@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from explorer.charts.placing import LETTER_PX, LINE_PX, Box, place_words
+from explorer.charts.placing import LETTER_PX, LINE_PX, Box, place_words, without_overlaps
 
 Word = tuple[str, float, float]
 
@@ -61,3 +61,10 @@ def test_the_places_depend_on_the_points_alone(seed: int) -> None:
     words = [(f"u = {i}", numbers.uniform(0, 500), numbers.uniform(0, 480)) for i in range(12)]
     assert place_words(words, marks(words)) == place_words(list(words), marks(words))
     assert place_words([], []) == []
+
+
+def test_of_words_that_meet_the_first_ones_stay() -> None:
+    words = [("α = 1", 0.0, 0.0), ("α = 2", 4.0, 0.0), ("α = 3", 200.0, 0.0), ("α = 4", 400.0, 0.0)]
+    taken = [Box.around(400.0, 0.0, 10, 10)]
+    assert without_overlaps(words, [(0.0, 0.0)] * 4, taken) == [True, False, True, False]
+    assert without_overlaps(words, [(0.0, 0.0), (0.0, 40.0), (0.0, 0.0), (0.0, 0.0)]) == [True] * 4

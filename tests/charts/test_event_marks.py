@@ -124,6 +124,16 @@ def test_a_symbol_has_a_shape_a_colour_and_words() -> None:
     assert [row["event_count"] for row in found] == ["", ""]
 
 
+def test_a_mark_knows_the_next_one_in_its_row() -> None:
+    """A number that stands beside its symbol must not stand on the next one."""
+    given = OF_RUNS.filter(pl.col("kind").is_in(event_marks.IMPORTANT))
+    styles = theme.run_styles(given["run_id"].unique(maintain_order=True))
+    rows = event_marks.mark_rows(given, (0, 2000), styles)
+    assert rows.height > 1
+    for _, row in rows.group_by("event_y"):
+        assert row["event_next"].to_list() == [*row["event_step"].to_list()[1:], None]
+
+
 def test_neighbours_share_a_mark_that_says_how_many() -> None:
     near = events((10, "collapse", 0), (12, "collapse", 2), (20, "death", 1, 0), (400, "loss_spike"))
     first, last = event_marks.mark_rows(near, (0, 800)).to_dicts()

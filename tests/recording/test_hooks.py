@@ -204,3 +204,18 @@ def test_a_router_that_returns_a_map() -> None:
     model(hidden)  # a mask is for one pass
     assert taken(watcher) == [routing_map.sum(0).tolist()]
     assert values["expert_bias"][0].tolist() == model[0].expert_bias.tolist()
+
+
+def test_blocks_of_multi_token_prediction_are_numbered_after_the_last_layer() -> None:
+    class Router(torch.nn.Module):
+        num_experts, top_k = 4, 2
+
+    def block() -> torch.nn.Module:
+        return torch.nn.ModuleDict({"router": Router()})
+
+    model = torch.nn.Module()
+    model.layers = torch.nn.ModuleList([torch.nn.Identity(), torch.nn.Identity(), block(), block()])
+    model.mtp = torch.nn.ModuleList([block(), block()])
+    sizes = watch(model).sizes
+    assert sizes["layer_numbers"] == [2, 3, 4, 5]
+    assert sizes["layer_names"][2:] == ["mtp.0.router", "mtp.1.router"]

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from explorer.errors import RunFolderError
 from explorer.recording import RunFolder
+from explorer.recording.notices import Notices
+from explorer.recording.rank_sums import await_count
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 ROOT = Path(__file__).parents[2]
 RANK = """
 import sys
@@ -80,3 +83,12 @@ def test_ranks_are_kept_apart(recorded: Recorded) -> None:
 def test_rank_0_alone(recorded: Recorded) -> None:
     loads = recorded.run("off").read("expert_loads").sort("step", "layer", "expert")
     assert loads.filter(step=0)["tokens"].to_list() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_recorder_on_some_ranks_only_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    store = torch.distributed.HashStore()
+    with pytest.raises(RunFolderError, match="only 1 of 2 ranks made a Recorder; make it on every rank"):
+        await_count(store, "first", 2, Notices(), patience_s=0.1, notice_s=0.0)
+    assert capsys.readouterr().err.count("1 of 2 ranks made a Recorder, which waits for the others") == 1
+    store.add("second", 1)
+    await_count(store, "second", 2, Notices(), patience_s=0.1)

@@ -52,3 +52,15 @@ def test_a_model_without_routers_is_refused_when_the_training_begins(tmp_path: P
     callback.on_step_end(None, None, None)
     callback.on_train_end(None, None, None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_training_that_failed_ends_when_the_next_one_begins(tmp_path: Path) -> None:
+    callback = trainer_callback(tmp_path, run_id="again", config={"note": "kept"}, report_every_s=None)
+    state = transformers.TrainerState(max_steps=2, global_step=1)
+    for _ in range(2):  # the first of them never comes to its end
+        callback.on_train_begin(None, state, None, model=tiny_model())
+        callback.on_step_end(None, state, None)
+    assert RunFolder(tmp_path / "again").status.state == "failed"
+    assert RunFolder(tmp_path / "again").info.config["note"] == "kept"
+    callback.on_train_end(None, state, None)
+    assert RunFolder(tmp_path / "again").status.state == "finished"

@@ -12,9 +12,9 @@ import pytest
 from sentences import sentence
 from store_runs import write_run
 
+from explorer.config.places import default_path
 from explorer.errors import StoreError
 from explorer.store import Index, connection, private
-from explorer.store.connection import default_path
 
 
 @pytest.fixture(autouse=True)

@@ -59,7 +59,7 @@ def test_an_address_that_does_not_fit_gets_a_notice(open_app: Opener) -> None:
     view, panels = opened(lessons.open_view, {"lesson": [SLUG], "part": ["99"]})
     assert panels == {}
     assert "part = 99" in view.notices[0]
-    assert sentence("compare.run_is_missing", arm="none") in view.notices[1]
+    assert sentence("compare.run_is_missing", arm="no balancing") in view.notices[1]
 
 
 def test_without_shipped_runs_the_gallery_has_a_notice(open_app: Opener) -> None:

@@ -1,5 +1,6 @@
 """Lecture mode, one panel alone, and what a wrong address is told."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,23 @@ def test_an_unknown_mode_is_said(open_app: Opener, recorded: Path) -> None:
 
 def test_one_panel_alone(open_app: Opener, recorded: Path) -> None:
     assert ".st-key-panel-compare-max-vio" in styles(open_app(recorded, "compare", panel="compare-max-vio"))
+
+
+def test_a_panel_alone_explains_its_colours(open_app: Opener, recorded: Path) -> None:
+    """On its page a legend stands beside all heatmaps; a slide has only this one."""
+    key = "compare-loads-none-seed0-layer0"
+    spec = open_app(recorded, "compare", panel=key).get("vega_lite_chart")[0].proto.spec
+    assert "load, × uniform" in legends(json.loads(spec))
+
+
+def legends(part: object) -> list[str]:
+    """Titles of the legends in a chart."""
+    if isinstance(part, list):
+        return [title for one in part for title in legends(one)]
+    if not isinstance(part, dict):
+        return []
+    own = part["legend"].get("title") if isinstance(part.get("legend"), dict) else None
+    return [*([own] if own else []), *(title for one in part.values() for title in legends(one))]
 
 
 def test_a_panel_that_the_page_lacks_is_said_with_those_it_has(open_app: Opener, recorded: Path) -> None:

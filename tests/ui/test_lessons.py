@@ -211,7 +211,7 @@ def test_a_lesson_goes_on_without_the_runs(open_app: Opener, tmp_path: Path) -> 
     app = app.button(key=f"skip_guess_{slug}_1").click().run()
     assert not app.exception
     said = " ".join(alerts(app))
-    assert sentence("compare.preset_is_missing", arm="none", preset="standard") in said
+    assert sentence("compare.preset_is_missing", arm="no balancing", preset="standard") in said
     assert sentence("lessons.no_numbers") in words(app)
     app = app.button(key="lesson_next").click().run()
     app = app.button(key="lesson_next").click().run()

@@ -10,8 +10,12 @@ from arm_runs import run
 
 from explorer import metrics
 from explorer.charts import captions
-from explorer.figures.opening import LoadFilm
+from explorer.figures.arms import arms_of, run_from_row
+from explorer.figures.opening import LoadFilm, opening_films
+from explorer.figures.store import OpenStore
+from explorer.queries.runs import list_runs
 from explorer.recording import RunFolder
+from explorer.store import Index
 from explorer.ui.overview import page
 
 
@@ -57,7 +61,7 @@ def test_the_table_of_runs_shows_what_their_files_say(open_app: Opener, recorded
 
 
 @pytest.mark.parametrize(
-    ("balancer", "title"), [("none", "Without balancing"), ("loss_free", "With loss-free balancing")]
+    ("balancer", "title"), [("none", "Without balancing"), ("loss_free", "Loss-free balancing")]
 )
 def test_a_picture_of_the_opening_says_whose_loads_it_shows(balancer: str, title: str) -> None:
     film = LoadFilm(
@@ -65,11 +69,24 @@ def test_a_picture_of_the_opening_says_whose_loads_it_shows(balancer: str, title
         layer=2,
         last_steps=np.arange(3),
         load_ratio=np.ones((3, 16)),
-        busiest=6.784,
+        max_vio=3.543,
         nearly_idle=7,
     )
     shown = page._film(film)
     assert shown["title"] == title
-    assert "6.78×" in shown["finding"]
-    assert "7 of 16 experts" in shown["finding"]
+    assert "4.54× the uniform load (MaxVio 3.54)" in shown["finding"]
+    assert "7 of these 16 experts" in shown["finding"]
     assert shown["experts"] == 16
+
+
+def test_pictures_and_cards_of_the_overview_agree(recorded: Path, tmp_path: Path) -> None:
+    """One quantity: what a picture says of the busiest expert is the MaxVio of its arm's card, plus 1."""
+    with Index.open(tmp_path / "index.duckdb") as index:
+        index.ingest([recorded])
+        with index.cursor() as cur:
+            arms = arms_of([run_from_row(row) for row in list_runs(cur).to_dicts()])
+        films = opening_films(OpenStore(index), arms)
+    assert films is not None
+    for film, name in zip(films, ("none", "loss_free"), strict=True):
+        seeds = [figures(recorded / f"{ARMS[name]}-seed{seed}")["MaxVio last steps"] for seed in (0, 1)]
+        assert film.max_vio == pytest.approx(float(np.mean(seeds)), rel=1e-9)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -29,6 +31,26 @@ def test_a_page_names_the_scripts_of_charts_after_its_own() -> None:
     for entry in preload.ENTRIES:
         assert any(name.startswith(entry) for name in names), f"Streamlit has renamed {entry}"
     assert len(set(names)) == len(names)
+
+
+def test_a_browser_that_takes_compressed_pages_and_knows_an_old_one_is_told_the_names() -> None:
+    pressed = GZipMiddleware(Starlette(routes=[Route("/", lambda request: HTMLResponse(PAGE + 1000 * " "))]))
+    asks = {"Accept": "text/html,*/*;q=0.8", "Accept-Encoding": "gzip, br"}
+    answer = TestClient(preload.Preload(pressed)).get("/", headers=asks)
+    assert 'rel="modulepreload"' in answer.text
+
+    def unchanged(request: Request) -> Response:
+        return Response(status_code=304) if "if-none-match" in request.headers else HTMLResponse(PAGE)
+
+    known = Starlette(routes=[Route("/", unchanged)])
+    answer = TestClient(preload.Preload(known)).get("/", headers={**asks, "If-None-Match": '"1"'})
+    assert 'rel="modulepreload"' in answer.text
+
+
+def test_what_is_no_page_stays_compressed() -> None:
+    pressed = GZipMiddleware(Starlette(routes=[Route("/", lambda request: PlainTextResponse(1000 * "x"))]))
+    answer = TestClient(preload.Preload(pressed)).get("/", headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["content-encoding"] == "gzip"
 
 
 @pytest.mark.parametrize("answer", [PlainTextResponse(PAGE), HTMLResponse("no head"), HTMLResponse("")])

@@ -18,7 +18,7 @@ from explorer.ui.shared import store
 
 
 def prepare() -> None:
-    thread = warm_up.WarmUp(rest_after_s=0.0)
+    thread = warm_up.WarmUp(rest_after_s=0.0, arrival_s=0.0)
     thread.start()
     thread.join(60)
     assert not thread.is_alive()

@@ -24,7 +24,10 @@ INTRODUCTION = (
     "This page takes the loads of one window, A, plans where the experts and their copies should stand, and "
     "judges that plan on another window, B: later steps, one kind of text, or another trace."
 )
-NO_RUN = "No run here has expert loads in layers of equal width; import a trace or train a run first."
+NO_RUN = (
+    "No run here has expert loads with the same number of experts in every layer. Import a trace or train a "
+    "run first."
+)
 KEYS = ("run", "judged", "layer", "probe", *serving_choices.KEYS)
 """Settings that the address names."""
 

@@ -88,14 +88,14 @@ def part_control() -> None:
 def paired_controls(arms: ArmSet) -> None:
     """The base of the paired differences, and their metrics."""
     urls.show_notices("base")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        names = short_labels(arms.arms)
-        urls.selectbox("Compared with", list(names), key="base", width=320, format_func=names.__getitem__)
-        st.pills(
-            "Metrics",
-            list(PAIRED),
-            selection_mode="multi",
-            default=list(METRICS),
-            format_func=lambda name: PAIRED[name],
-            key=PAIRED_METRICS,
-        )
+    names = short_labels(arms.arms)
+    urls.selectbox("Compared with", list(names), key="base", width=320, format_func=names.__getitem__)
+    # On a line of its own, where pills wrap; beside another control they scroll out of sight.
+    st.pills(
+        "Metrics",
+        list(PAIRED),
+        selection_mode="multi",
+        default=list(METRICS),
+        format_func=lambda name: PAIRED[name],
+        key=PAIRED_METRICS,
+    )

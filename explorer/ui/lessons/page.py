@@ -80,7 +80,7 @@ def _list(course: Course) -> None:
     )
     for sentence in course.problems:
         st.warning(show.plain(sentence), icon=":material/draft:")
-    grid = st.grid(2, min_column_width=330)
+    grid = st.container(key="lesson_links").grid(2, min_column_width=330)
     for number, lesson in enumerate(course, start=1):
         with grid.container(border=True, height="stretch"):
             links.page("lessons", f"{number} · {lesson.title}", lesson=lesson.slug, **_resumed(lesson))
@@ -104,7 +104,8 @@ def _resumed(lesson: Lesson) -> dict[str, int]:
 
 
 def _lesson(course: Course, lesson: Lesson) -> None:
-    links.page("lessons", "All lessons")
+    with st.container(key="lesson_links_back"):
+        links.page("lessons", "All lessons")
     st.title(title_of(course, lesson))
     st.html(LARGE)
     st.container(key="lesson_question").markdown(f"**{show.plain(lesson.question)}**")

@@ -22,65 +22,48 @@ from explorer.wording import counted
 
 
 def opening_section(selected: Sequence[Arm]) -> None:
-    """What a router does, what goes wrong, and where to begin."""
-    _start_on_a_phone()
+    """Where to begin, what a router does, and what goes wrong."""
+    _starts()
     films = store.opening(tuple(selected))
     if films is None:
         opening.opening((), ())
-    else:
-        unbalanced, balanced = films
-        opening.opening(
-            [_film(unbalanced), _film(balanced)],
-            [int(step) for step in unbalanced.last_steps],
-        )
-        st.markdown(
-            "Experts without tokens learn nothing, and every step waits for the busiest expert. The usual "
-            "cure is a second training loss, which also pulls on what the model learns. Loss-free "
-            "balancing needs none: it adds a bias to the score by which the router ranks an expert. The "
-            "bias decides which experts are chosen, and not how much their outputs count."
-        )
-        show.note(
-            f"Two recorded runs, layer {unbalanced.layer}, seed {unbalanced.run.seed}. Each row is one "
-            "expert. The uniform load is what every expert gets if all get the same number of tokens."
-        )
-    _starts()
-
-
-def _start_on_a_phone() -> None:
-    """Where to begin, before the pictures: on a narrow screen the cards are far below (`shell._READABLE`)."""
-    first = first_card(LESSONS)
-    if first is not None:
-        with st.container(key="start_on_a_phone"):
-            links.page("lessons", f"**Start lesson 1** · {first.minutes} minutes", lesson=first.slug)
+        return
+    unbalanced, balanced = films
+    opening.opening(
+        [_film(unbalanced), _film(balanced)],
+        [int(step) for step in unbalanced.last_steps],
+    )
+    st.markdown(
+        "Experts without tokens learn nothing, and every step waits for the busiest expert. The usual "
+        "cure is a second training loss, which also pulls on what the model learns. Loss-free "
+        "balancing needs none: it adds a bias to the score by which the router ranks an expert. The "
+        "bias decides which experts are chosen, and not how much their outputs count."
+    )
+    show.note(
+        f"Two recorded runs, layer {unbalanced.layer}, seed {unbalanced.run.seed}; each row is one expert. "
+        "The uniform load is what every expert gets if all get the same number of tokens. The busiest "
+        "expert's load is averaged over the last 100 steps of all layers and seeds, as in the chart below; "
+        "MaxVio is how far it lies above the uniform load."
+    )
 
 
 def _starts() -> None:
-    """Three ways to begin; the first is the one for a newcomer."""
+    """Three ways to begin: a button for the newcomer's, and links that stand back (`shell._READABLE`)."""
     first = first_card(LESSONS)
-    lesson, compare, train = st.columns(3)
-    with lesson.container(border=True, height="stretch"):
+    with st.container(key="starts", horizontal=True, gap="small"):
         if first is None:
             links.page("lessons", "Lessons")
         else:
             links.page("lessons", f"**Start lesson 1** · {first.minutes} minutes", lesson=first.slug)
-            show.note(f"{first.question} Guess first, then see what was measured.")
-    with compare.container(border=True, height="stretch"):
-        links.page("compare", "**Compare balancing rules**")
-        show.note("Loads, biases, imbalance and perplexity of recorded runs, side by side.")
-    with train.container(border=True, height="stretch"):
-        links.page("train", "**Train your own**")
-        show.note("Three rules on real text in about a minute; watch the experts while they train.")
+        links.page("compare", "Compare balancing rules")
+        links.page("train", "Train your own")
 
 
 def _film(film: LoadFilm) -> Film:
     """What the opening shows of a run; its rule gives the title, so that the two cannot change places."""
-    title = "Without balancing" if film.run.balancer == "none" else "With loss-free balancing"
+    title = "Without balancing" if film.run.balancer == "none" else "Loss-free balancing"
     ink = theme.family_ink(film.run.family, film.run.scope)
-    finding = f"Busiest expert, last tenth of training: {captions.number(film.busiest)}× the uniform load"
-    if film.nearly_idle:
-        verb = "gets" if film.nearly_idle == 1 else "get"
-        finding += f"; {film.nearly_idle} of {film.num_experts} experts {verb} less than a quarter of it"
-    finding += "."
+    finding = _finding(film)
     return Film(
         title=title,
         finding=finding,
@@ -89,6 +72,21 @@ def _film(film: LoadFilm) -> Film:
         experts=film.num_experts,
         levels=opening.levels(film.load_ratio),
     )
+
+
+def _finding(film: LoadFilm) -> str:
+    """The load of the busiest expert, in both forms in use, and how many experts are nearly idle."""
+    sentences = []
+    if film.max_vio is not None:
+        sentences.append(
+            f"The busiest expert gets {captions.number(1 + film.max_vio)}× the uniform load "
+            f"(MaxVio {captions.number(film.max_vio)})."
+        )
+    if film.nearly_idle:
+        verb = "gets" if film.nearly_idle == 1 else "get"
+        few = f"{film.nearly_idle} of these {film.num_experts} experts {verb}"
+        sentences.append(f"At the end, {few} less than a quarter of it.")
+    return " ".join(sentences)
 
 
 def story_section(selected: Sequence[Arm]) -> None:

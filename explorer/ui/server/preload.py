@@ -2,7 +2,7 @@
 
 Streamlit's page names the scripts that every app needs; those of a chart are asked for only when the first
 chart has arrived, and then take as long as everything before. So the page names them too, after all others,
-and reads them in.
+and reads them in. Those of Vega are then told to draw what is in the window first (`near_first.js`).
 """
 
 import re
@@ -11,12 +11,20 @@ from functools import cache
 from pathlib import Path
 
 import streamlit
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from explorer.ui.server import first_visit
 
 STATIC = Path(streamlit.__file__).parent / "static"
 ENTRIES = ("ArrowVegaLiteChart.", "embed.", "loadVegaEmbed.", "BidiComponent.", "Html.", "PageLink.")
 """How the names of the scripts begin: those of charts, and of what stands beside the first one."""
+VEGA = "embed."
+"""The script whose module has Vega."""
+NEAR_FIRST = Path(__file__).parents[1] / "components" / "near_first.js"
+_AS_IT_IS = {b"accept-encoding", b"if-none-match", b"if-modified-since"}
+"""What a request says that would bring the page compressed, or as an earlier start of the server wrote it:
+without these scripts, or without the report of a first visit (`server.first_visit`)."""
 _IMPORT = re.compile(r'(?:from|import)\s*"\./(?P<name>[^"]+\.js)"')
 _END = b"</head>"
 
@@ -29,14 +37,22 @@ class Preload:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Add the links to answers that are HTML; everything else passes."""
-        await self.app(scope, receive, _Page(send).send if scope["type"] == "http" else send)
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if scope["query_string"] == first_visit.DRAWN.encode():
+            first_visit.current().report_drawn()
+        if "text/html" in Headers(scope=scope).get("accept", ""):
+            named = [(name, value) for name, value in scope["headers"] if name not in _AS_IT_IS]
+            scope = {**scope, "headers": named}
+        await self.app(scope, receive, _Page(scope, send).send)
 
 
 class _Page:
     """One answer, whose head is held back until its length is known if it is HTML."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope, self._send = scope, send
         self._head: Message | None = None
         self._body = b""
 
@@ -52,12 +68,15 @@ class _Page:
 
     async def _finish(self, head: Message, last: Message) -> None:
         before, end, after = self._body.partition(_END)
-        body = before + links() + end + after if end else self._body
+        body = before + links() + self._script() + end + after if end else self._body
         # An answer without a body, to HEAD or of a page that has not changed, keeps its length.
         if body:
             MutableHeaders(scope=head)["content-length"] = str(len(body))
         await self._send(head)
         await self._send({**last, "body": body})
+
+    def _script(self) -> bytes:
+        return first_visit.scripts_for(self._scope["path"], self._scope["query_string"].decode("latin-1"))
 
 
 def _is_page(message: Message) -> bool:
@@ -73,8 +92,16 @@ def links(static: Path = STATIC) -> bytes:
     tag = '<link rel="modulepreload" crossorigin href="./static/js/{}">'
     tags = "".join(tag.format(name) for name in scripts(static))
     # It runs after the page's own script: what it imports is at hand when a chart asks for it.
-    imports = "".join(f'import("./static/js/{name}").catch(() => {{}});' for name in _entries(static))
-    return f'{tags}<script type="module">{imports}</script>'.encode() if tags else b""
+    imports = "".join(_import(name) for name in _entries(static))
+    script = NEAR_FIRST.read_text(encoding="utf-8") + imports
+    return f'{tags}<script type="module">{script}</script>'.encode() if tags else b""
+
+
+def _import(name: str) -> str:
+    """Read a script in; Vega's class of views is known by its name, wherever the module has it."""
+    find = "Object.values(module).find((part) => part?.vega?.View)?.vega.View"
+    then = f".then((module) => {{const view = {find};if (view) drawNearFirst(view);}})"
+    return f'import("./static/js/{name}"){then if name.startswith(VEGA) else ""}.catch(() => {{}});'
 
 
 def scripts(static: Path) -> list[str]:

@@ -29,6 +29,7 @@ _CONTROLS = (
     "stExpander",
     "stDownloadButton",
 )
+# A button with a help text stands inside of what is elsewhere the sign of a help text: see _LECTURE.
 # The place of a control must go with it, or its gap would stay.
 _PLACES = ", ".join(
     f'[data-testid="stElementContainer"]:has(> [data-testid="{name}"]):not([class*="st-key-keep"] *)'
@@ -44,7 +45,7 @@ _TABLET = """
 _LECTURE = f"""
 html {{ font-size: {LETTERS_PX}px !important; }}
 [data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], [class*="st-key-controls"], .st-key-crumbs,
-[data-testid="stTooltipIcon"] {{ display: none !important; }}
+[data-testid="stTooltipIcon"]:not(:has(button[kind])) {{ display: none !important; }}
 [data-testid="stExpander"]:not([class*="st-key-keep"] *) {{ display: none !important; }}
 {_PLACES} {{ display: none !important; }}
 .st-key-leave_lecture

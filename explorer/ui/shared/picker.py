@@ -15,21 +15,13 @@ PAGES = ("compare", "microscope")
 """Paths of the pages that draw the selected runs. The others show one run, or runs that a page chooses."""
 STATE = state.Slot[tuple[list[Run], list[Arm], list[Arm]]]("shell", ([], [], []))
 """The runs, the entries of the picker, and the selected ones of this run of the page."""
-# The name of a chosen run may be longer than the sidebar is wide, and the box is as high as all names.
-_WHOLE_NAMES = """
-[data-testid="stSidebar"] [data-testid="stMultiSelect"] [data-rac][role="group"] {
-  max-height: none !important;
-}
-[data-testid="stSidebar"] [data-testid="stMultiSelect"] [data-tag] { height: auto; max-width: 100%; }
-[data-testid="stSidebar"] [data-testid="stMultiSelect"] [data-tag] > span {
-  max-width: none; white-space: normal; overflow-wrap: anywhere; line-height: 1.3; padding-block: .15rem; }
-"""
 AUTOMATIC = state.Slot[list[str] | None]("runs_automatic", None)
 """The default selection; until the visitor changes it, it follows newly recorded runs."""
 
 
 def run_picker(page: str) -> None:
-    """Keep what was chosen for the page of this script run, and draw the picker where the page uses it.
+    """Keep what was chosen for the page of this script run, and draw the picker where the page uses it and
+    there is something to choose.
 
     page: its path. An address with `runs=` counts on every page: the selection waits for the next one.
     """
@@ -37,7 +29,7 @@ def run_picker(page: str) -> None:
     arms = arms_of(runs)
     by_token = {arm.token: arm for arm in arms}
     notice = _settle(by_token, [arm.token for arm in default_arms(arms)])
-    tokens: list[str] = _draw(arms) if page in PAGES else state.value(KEY)
+    tokens: list[str] = _draw(arms) if arms and page in PAGES else state.value(KEY)
     if notice:
         urls.notice(KEY, notice)
     STATE.put((runs, arms, [by_token[token] for token in tokens if token in by_token]))
@@ -47,15 +39,13 @@ def _draw(arms: list[Arm]) -> list[str]:
     """The picker and the legend of the selection; returns the selected tokens."""
     by_token = {arm.token: arm for arm in arms}
     with st.sidebar:
-        st.html(f"<style>{_WHOLE_NAMES}</style>")
         tokens = urls.named_multiselect(
             "Runs to compare",
             list(by_token),
             key=KEY,
             format_func=picker_names(arms).__getitem__,
             max_selections=MOST,
-            placeholder="Choose up to six" if arms else "No runs yet",
-            disabled=not arms,
+            placeholder="Choose up to six",
             help="An entry that begins with a preset and names no seed stands for all seeds of one rule; the "
             "others are single runs. Type a part of a name or of a run id to find one.",
         )

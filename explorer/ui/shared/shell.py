@@ -27,8 +27,9 @@ _KNOWN = state.Slot[int | None]("runs_read", None)
 # white letters on a button can be read on cannot be read on black itself. And "(required)" beside a list that
 # always has a value asks for nothing. A link in a sentence differs from it by more than its colour, and the
 # line that opens a section is no fainter than other text. Segments are as high as the fields beside them, so
-# that their labels stand on one line. No paragraph ends in a line of one word. On a phone the name of a run
-# has a line of its own.
+# that their labels stand on one line. No paragraph and no title ends in a line of one word. On a phone the
+# name of a run has a line of its own. The name of a chosen run or rule may be longer than its box is wide:
+# the box is as high as all names. A link to another view of the same page is no current page.
 _READABLE = """
 [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p,
 [data-testid="stButtonGroup"] button { color: inherit !important; }
@@ -38,16 +39,26 @@ _READABLE = """
   text-decoration-color: color-mix(in srgb, currentColor 45%, transparent); }
 [data-testid="stMarkdownContainer"] :is(p, li) > a:hover { text-decoration-color: currentColor; }
 [data-testid="stMarkdown"] :is(p, li) { text-wrap: pretty; }
+[data-testid="stHeading"] :is(h1, h2, h3) { text-wrap: balance; }
+[data-testid="stMultiSelect"] [data-rac][role="group"] { max-height: none !important; }
+[data-testid="stMultiSelect"] [data-tag] { height: auto; max-width: 100%; }
+[data-testid="stMultiSelect"] [data-tag] > span {
+  max-width: none; white-space: normal; overflow-wrap: anywhere; line-height: 1.3; padding-block: .15rem; }
+[class*="st-key-lesson_links"] a:not(:hover) { background: transparent !important; }
 [data-testid="stExpander"] summary { opacity: 1 !important; }
 [data-testid="stButtonGroup"] [data-variant="segmented_control"] { min-height: 2.5rem; }
 [data-testid="stPageLink-NavLink"] :is(span:has(p), [data-testid="stMarkdownContainer"], p) {
   white-space: normal; }
-.st-key-start_on_a_phone { display: none; }
+.st-key-starts { align-items: center; margin-bottom: .75rem; }
+.st-key-starts [data-testid="stPageLink"] a { padding: .45rem .9rem; }
+.st-key-starts > :first-child a { background: #0b62a4; justify-content: center; padding: .55rem 1.4rem; }
+.st-key-starts > :first-child a:hover { background: #0a548d; }
+.st-key-starts > :first-child a :is(p, span) { color: #fff !important; }
 @media (max-width: 640px) {
-  .st-key-start_on_a_phone { display: flex; }
-  .st-key-start_on_a_phone a {
-    background: #0b62a4; justify-content: center; padding: .5rem 1rem; }
-  .st-key-start_on_a_phone a :is(p, span) { color: #fff !important; }
+  .st-key-starts { margin-bottom: 0; }
+  .st-key-starts > :first-child { min-width: 100%; }
+  .st-key-starts > :first-child :is(div, a) { width: 100%; }
+  .st-key-starts > :not(:first-child) a { padding-inline: .2rem; gap: .3rem; }
   .st-key-run_row { flex-wrap: wrap; }
   .st-key-run_row > :first-child { min-width: 100%; } }
 """
@@ -140,6 +151,13 @@ def show_index_state() -> None:
         st.warning(plain(sentence), icon=":material/folder_off:")
     if is_reading():
         _follow_reading()
+
+
+def has_news() -> bool:
+    """Whether `show_index_state` says anything."""
+    owner = services()
+    said = owner.index.notice or owner.ingest.problem or (owner.ingest.report and owner.ingest.report.notices)
+    return bool(said) or is_reading()
 
 
 @st.fragment(run_every=1.0)

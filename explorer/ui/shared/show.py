@@ -66,9 +66,8 @@ def draw(
         text = text or display.is_embedded()
         if text:
             st.markdown(plain(panel.finding))
-        # Embedded, a chart is alone with its finding.
-        steady = None if display.is_embedded() else panel.steady
-        chart = steady or panel.on_page or panel.spec
+        # Embedded, a chart is alone with its finding: it explains its own colours, as in a file.
+        chart = panel.spec if display.is_embedded() else panel.steady or panel.on_page or panel.spec
         picked = show_chart(chart, alt_text=alt, key=key, live=live, playhead=panel.playhead, pick=pick)
         if text:
             note(panel.how)

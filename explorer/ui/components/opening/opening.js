@@ -2,6 +2,7 @@
 
 const SECONDS = 9;
 const DEAD = 255;
+const AHEAD = 0.3;
 
 function decode(base64) {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
@@ -68,7 +69,7 @@ function build(box, films) {
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", film.alt);
     const axis = element("div", "axis");
-    axis.append(element("span", "", `${film.experts} experts`), element("span", "", "training steps →"));
+    axis.append(element("span", "", `${film.experts} experts`), element("span", "", "training →"));
     figure.append(title, canvas, axis, element("figcaption", "", film.finding));
     place.append(figure);
     return canvas;
@@ -106,7 +107,7 @@ class Opening {
     this.frame = 0;
     this.button = box.querySelector(".play");
     this.button.onclick = () => this.toggle();
-    box.querySelector(".bar").hidden = films.length === 0;
+    for (const part of box.querySelectorAll(".bar, .key")) part.hidden = films.length === 0;
   }
 
   draw() {
@@ -127,6 +128,10 @@ class Opening {
     canvas.height = Math.round(canvas.clientHeight * scale);
     const context = canvas.getContext("2d");
     context.imageSmoothingEnabled = false;
+    // What is still to come is there from the first moment, faintly: an empty half reads as no data.
+    context.globalAlpha = this.share < 1 ? AHEAD : 1;
+    context.drawImage(image, 0, 0, canvas.width, canvas.height);
+    context.globalAlpha = 1;
     const shown = Math.round(image.width * this.share);
     if (shown === 0) return;
     const reach = (canvas.width * shown) / image.width;

@@ -1,0 +1,122 @@
+/**
+ * Charts near the window are drawn first, the others right after them.
+ *
+ * A click brings rows for every chart of the page, and Vega draws all of them at once, also those far below the
+ * window. `preload.py` puts this into the page, beside Streamlit's own scripts: it changes two methods of Vega's
+ * views. Only the browser knows of it: what the server hears, and what a chart shows once it has been drawn, is
+ * the same.
+ *
+ * A view that waits has taken its rows and is drawn when it comes near the window, when something else has to be
+ * computed in it (an event, a signal), before it takes further rows (Vega would forget those that wait), or in its
+ * turn, one task after another.
+ */
+
+/** How far from the window a chart is near, in heights of the window. */
+const NEAR = "25%";
+
+class Turns {
+  #draw;
+  /** Views whose rows are not drawn yet, in the order in which they came. */
+  #waiting = new Set();
+  #isScheduled = false;
+
+  constructor(draw) {
+    this.#draw = draw;
+    // A hidden page has no frames.
+    document.addEventListener("visibilitychange", () => this.#drawAll());
+    addEventListener("beforeprint", () => this.#drawAll());
+  }
+
+  add(view) {
+    this.#waiting.add(view);
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    // What is near has been painted by then.
+    requestAnimationFrame(() => setTimeout(() => this.#next()));
+  }
+
+  /** Whether the view was waiting. */
+  remove(view) {
+    return this.#waiting.delete(view);
+  }
+
+  #next() {
+    const [view] = this.#waiting;
+    this.#isScheduled = view !== undefined;
+    if (view === undefined) return;
+    this.#draw(view);
+    setTimeout(() => this.#next());
+  }
+
+  #drawAll() {
+    for (const view of this.#waiting) this.#draw(view);
+  }
+}
+
+/** Which views are far from the window, as the browser reports it; a new one counts as near. */
+class Places {
+  #views = new WeakMap();
+  #observed = new WeakSet();
+  #far = new WeakSet();
+  #observer;
+
+  constructor(onNear) {
+    const onMove = (entries) => {
+      for (const { target, isIntersecting } of entries) {
+        const view = this.#views.get(target);
+        if (!isIntersecting) this.#far.add(view);
+        else if (this.#far.delete(view)) onNear(view);
+      }
+    };
+    // The page scrolls inside the window, where a margin of the window alone does not count.
+    this.#observer = new IntersectionObserver(onMove, { rootMargin: NEAR, scrollMargin: NEAR });
+  }
+
+  isFar(view) {
+    const place = view.container();
+    if (place && !this.#observed.has(view)) {
+      this.#observed.add(view);
+      this.#views.set(place, view);
+      // It reports at once, also where it has watched another view of this place.
+      this.#observer.unobserve(place);
+      this.#observer.observe(place);
+    }
+    return this.#far.has(view);
+  }
+
+  /** A view that is no more. */
+  leave(view) {
+    const place = view.container();
+    if (place && this.#views.get(place) === view) this.#observer.unobserve(place);
+  }
+}
+
+/** View: Vega's class, of which every chart of the page is one. */
+export function drawNearFirst(View) {
+  const { runAsync, pulse, finalize } = View.prototype;
+  const draw = (view) => {
+    if (turns.remove(view)) runAsync.call(view);
+  };
+  const turns = new Turns(draw);
+  const places = new Places(draw);
+
+  View.prototype.runAsync = function (encode, before, after) {
+    if (!encode && !before && !after && places.isFar(this) && !document.hidden) {
+      turns.add(this);
+      return Promise.resolve(this);
+    }
+    turns.remove(this);
+    return runAsync.call(this, encode, before, after);
+  };
+
+  View.prototype.pulse = function (...rows) {
+    draw(this);
+    return pulse.apply(this, rows);
+  };
+
+  View.prototype.finalize = function () {
+    turns.remove(this);
+    places.leave(this);
+    return finalize.call(this);
+  };
+}

@@ -1,0 +1,98 @@
+"""Sends the kept first picture of the Overview, and keeps what the page begins with for the next start."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import groupby
+
+import streamlit as st
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.scriptrunner_utils.script_run_context import ScriptRunContext
+
+from explorer.ui.server import first_picture, first_visit
+from explorer.ui.server.settings import Settings
+from explorer.ui.shared import state
+
+LAST = "vega_lite_chart"
+"""The element that ends the picture: what stands below may differ from visitor to visitor, and can wait."""
+_HAS_BEGUN = state.Slot("has_begun", False)
+
+
+def send(path: str) -> None:
+    """Send the picture and wait until it is drawn, if this is the plain Overview of a fresh server."""
+    visit, context = first_visit.current(), get_script_run_ctx()
+    if not _is_plain(path):
+        visit.report_drawn()
+    if not visit.is_due or not _is_plain(path) or context is None:
+        return
+    for page, messages in groupby(visit.messages, lambda message: message.metadata.active_script_hash):
+        with context.run_with_active_hash(page):
+            for message in messages:
+                copy = ForwardMsg()
+                copy.CopyFrom(message)
+                context.enqueue(copy)
+    visit.wait_until_drawn()
+
+
+@contextmanager
+def kept(path: str) -> Iterator[None]:
+    """Keep what the page in this block begins with, unless the picture of the present state is kept."""
+    context, settings = get_script_run_ctx(), Settings.from_environment()
+    # Later in a session a page may begin with a notice from the page before.
+    if not _is_first_run() or not _is_plain(path) or context is None:
+        yield
+        return
+    before = first_picture.state_of(settings)
+    if first_picture.is_kept(settings, before):
+        yield
+        return
+    with _overheard(context) as messages:
+        yield
+    if _is_whole(messages) and _is_settled() and first_picture.state_of(settings) == before:
+        first_picture.write(settings, before, messages)
+
+
+def _is_first_run() -> bool:
+    """Whether this is the first run of a session that came to its end."""
+    is_first = not _HAS_BEGUN.get()
+    _HAS_BEGUN.put(True)
+    return is_first
+
+
+def _is_plain(path: str) -> bool:
+    """Whether the address asks for the Overview and nothing else."""
+    return not path and not st.query_params and not st.context.is_embedded
+
+
+@contextmanager
+def _overheard(context: ScriptRunContext) -> Iterator[list[ForwardMsg]]:
+    """The elements that a script run sends in this block, until the last one of the picture."""
+    messages: list[ForwardMsg] = []
+    pass_on = context._enqueue
+
+    def listen(message: ForwardMsg) -> None:
+        if message.WhichOneof("type") in ("delta", "ref_hash") and not _has_ended(messages):
+            messages.append(message)
+        pass_on(message)
+
+    context._enqueue = listen
+    try:
+        yield messages
+    finally:
+        context._enqueue = pass_on
+
+
+def _has_ended(messages: list[ForwardMsg]) -> bool:
+    return bool(messages) and messages[-1].delta.new_element.HasField(LAST)
+
+
+def _is_whole(messages: list[ForwardMsg]) -> bool:
+    """Whether the picture has its end, and no element that is only a reference to what a browser has."""
+    return _has_ended(messages) and all(message.WhichOneof("type") == "delta" for message in messages)
+
+
+def _is_settled() -> bool:
+    """Whether nothing stands above the page that the next start need not say."""
+    from explorer.ui.shared import cached, shell
+
+    return not shell.has_news() and not any(run.is_running for run in cached.list_runs())
