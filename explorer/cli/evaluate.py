@@ -58,7 +58,7 @@ def _write_routes(trained: "TrainedModel", options: argparse.Namespace) -> str:
     return (
         f"{options.routes}: {counted(number, 'response')}; import it with python -m explorer import "
         f"{options.routes} --option num_experts={trained.config.model.num_experts} --option split=phases"
-        f"{offset} --option tokens_per_step=512"
+        f"{offset} --option tokens_per_step=512 --option warm_up=keep"
     )
 
 
