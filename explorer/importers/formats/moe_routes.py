@@ -6,7 +6,7 @@ of an engine that appends to the file), then
 constant and `token_idx` restarts with every forward pass: neither is a request or a position.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,15 +137,18 @@ def _is_meta(line: bytes, log: _Log, source: Source, place: str) -> bool:
     return True
 
 
-def make_tally(options: Options, num_experts: int) -> LayerTally:
-    """A tally that follows the options ROUTE_OPTIONS. Runs of single engine starts keep no routes."""
-    is_split = options.choice("split", ("no", "starts")) == "starts"
+def make_tally(options: Options, num_experts: int, splits: Sequence[str] = ("no", "starts")) -> LayerTally:
+    """A tally that follows the options ROUTE_OPTIONS. Runs of a part of the file keep no routes.
+
+    splits: what the option `split` can be for the format.
+    """
+    split = options.choice("split", splits)
     return LayerTally(
         num_experts,
         window=options.whole("tokens_per_step", least=1),
         keep_warm_up=options.choice("warm_up", ("leave_out", "keep")) == "keep",
-        split_at_blocks=is_split,
-        sample=LayerSample(0 if is_split else most_tokens(options)),
+        split_at_blocks=split == "starts",
+        sample=LayerSample(0 if split != "no" else most_tokens(options)),
     )
 
 
