@@ -50,7 +50,8 @@ def planned(loads_LE: NDArray[np.int64], layout: Layout) -> Slots:
 
 def contiguous_slots(loads_LE: NDArray[np.int64], layout: Layout) -> Slots:
     """The placement that knows no loads."""
-    return placement.contiguous(*loads_LE.shape, layout.gpus)
+    num_layers, num_experts = loads_LE.shape
+    return placement.contiguous(num_layers, num_experts, layout.gpus)
 
 
 def gpu_loads_of(slots_LP: Slots, counts_LE: NDArray[np.int64], layout: Layout) -> Loads:
