@@ -3,7 +3,9 @@
 Internally a run is identified by a small integer (`run_key`): DuckDB skips row groups by the minimum and
 maximum of a column, and run ids that share their first eight letters would defeat that. The physical
 tables are in the schema `raw`; a view of the same name in `main` shows `run_id` instead, and the filter
-on `run_id` still reaches the row groups through the join. Every query reads the views.
+on `run_id` still reaches the row groups through the join. Every query is written for the views; one
+about a single run is run on the rows of that run (`store/snapshot.py`), since the join takes longer to plan
+than most results to read.
 
 There are no migrations: an index whose `schema_version()` differs is rebuilt from the run folders.
 """

@@ -8,6 +8,7 @@ import pytest
 
 from explorer.errors import ForeignFileError
 from explorer.importers import import_path, long_table
+from explorer.importers.source import Source
 from explorer.recording import RunFolder
 
 S, L, E = 7, 3, 4
@@ -72,3 +73,15 @@ def test_a_wrong_count_is_refused_wherever_it_stands(
     wrong = rows.with_columns(tokens=pl.Series(values))
     with pytest.raises(ForeignFileError, match=f"line {rows.height}"):
         imported(wrong, tmp_path / "wrong")
+
+
+def test_a_step_back_is_seen_between_batches_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_table, "CHUNK_ROWS", 5)
+    (tmp_path / "t.csv").write_text("step,layer,expert,tokens")
+    zero = [0] * 20
+    for first in range(1, 20):
+        step = [1] * first + [0] * (20 - first)
+        rows = pl.LazyFrame({"step": step, "layer": zero, "expert": zero, "tokens": [1.0] * 20})
+        source = Source(tmp_path / "t.csv")
+        assert not long_table.shape_of(rows, source).is_sorted
+        assert long_table.shape_of(rows.sort("step"), source).is_sorted

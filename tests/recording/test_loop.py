@@ -360,7 +360,8 @@ def test_layers_in_a_list_are_copied_whatever_they_are() -> None:
     assert isinstance(joined, torch.Tensor)
     assert not joined.requires_grad
     assert joined.grad_fn is None
-    for several in (parameters, (torch.zeros(4), torch.zeros(5)), [torch.zeros(4), np.zeros(4)]):
+    lists: list[Any] = [parameters, (torch.zeros(4), torch.zeros(5)), [torch.zeros(4), np.zeros(4)]]
+    for several in lists:
         copies = list(own_copy(several))
         before = [np.array(copy) for copy in copies]
         with torch.no_grad():

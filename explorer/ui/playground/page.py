@@ -54,9 +54,9 @@ def view() -> None:
     with left:
         rule_cards()
         router_controls()
-    with right:
-        picture = show.steady(PICTURE)
-    answers(picture)
+    # An element of one place: what a fragment draws into a container outside of it follows what is there
+    # already, and a fragment below a chart would stay and stand there once more.
+    answers(right.empty())
 
 
 @st.fragment(key=parts.ANSWERS)
@@ -64,7 +64,7 @@ def answers(picture: DeltaGenerator) -> None:
     """All panels, for what the widgets say. picture: the place of the first of them."""
     values = state.values((*choices.KEYS, *rule_change.KEYS.values()))
     settings = settings_of(values)
-    with picture:
+    with picture.container(), show.steady(PICTURE):
         draw_picture(settings)
     with show.steady("playground"):
         draw_panels(settings)
