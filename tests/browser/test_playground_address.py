@@ -65,3 +65,19 @@ def test_a_switch_of_the_rule_is_part_of_the_address(context: BrowserContext, ap
     first.wait_for_function("() => !location.search.includes('swA')")
     first.close()
     second.close()
+
+
+def test_a_chart_outside_its_fragment_keeps_one_menu_however_often_a_rate_moves(
+    context: BrowserContext, app: AppServer
+) -> None:
+    page = context.new_page()
+    visit(page, f"{app.url}/playground?S=200")
+    menus = page.locator(".st-key-playground_picture").get_by_text("Data and export")
+    expect(menus).to_have_count(1)
+    rate = page.get_by_role("slider").first
+    for _ in range(3):
+        before = finding(page).inner_text()
+        rate.press("ArrowRight")
+        expect(finding(page)).not_to_have_text(before)
+        expect(menus).to_have_count(1)
+    page.close()

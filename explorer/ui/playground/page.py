@@ -10,7 +10,6 @@ from html import escape
 
 import polars as pl
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from explorer.charts import playground as charts
 from explorer.figures import simulation_text
@@ -54,21 +53,34 @@ def view() -> None:
     with left:
         rule_cards()
         router_controls()
-    # An element of one place: what a fragment draws into a container outside of it follows what is there
-    # already, and a fragment below a chart would stay and stand there once more.
-    answers(right.empty())
+    with right, show.steady(PICTURE):
+        picture()
+    answers()
+
+
+# Not one fragment that draws into a container outside of it: the menu below the chart is a fragment too, and
+# would stand there once more after every run.
+@st.fragment(key=parts.PICTURE)
+def picture() -> None:
+    """The chart that every control is about."""
+    settings = settings_of(_values())
+    st.subheader("Imbalance (MaxVio)", help=tip("max_vio"))
+    show.question(questions(settings)["playground_max_vio"], live=True, playhead=float(settings.step))
 
 
 @st.fragment(key=parts.ANSWERS)
-def answers(picture: DeltaGenerator) -> None:
-    """All panels, for what the widgets say. picture: the place of the first of them."""
-    values = state.values((*choices.KEYS, *rule_change.KEYS.values()))
+def answers() -> None:
+    """All other panels, for what the widgets say."""
+    values = _values()
     settings = settings_of(values)
-    with picture.container(), show.steady(PICTURE):
-        draw_picture(settings)
     with show.steady("playground"):
         draw_panels(settings)
     dragging.follow(values, settings.step)
+
+
+def _values() -> dict[str, str]:
+    """What every control says now."""
+    return state.values((*choices.KEYS, *rule_change.KEYS.values()))
 
 
 def read_address() -> None:
@@ -122,12 +134,6 @@ def router_controls() -> None:
             controls.draw_seed("seed")
         if note := choices.solved_skew(state.values(choices.KEYS)):
             show.note(note)
-
-
-def draw_picture(settings: PlaygroundSettings) -> None:
-    """The chart that every control is about."""
-    st.subheader("Imbalance (MaxVio)", help=tip("max_vio"))
-    show.question(questions(settings)["playground_max_vio"], live=True, playhead=float(settings.step))
 
 
 def draw_panels(settings: PlaygroundSettings) -> None:

@@ -7,7 +7,7 @@ from explorer.figures.views.playground_choices import KEYS
 from explorer.ui.shared import urls
 
 ALL = "playground_all"
-SITUATION, ANSWERS = "playground_situation", "playground_answers"
+SITUATION, PICTURE, ANSWERS = "playground_situation", "playground_max_vio", "playground_answers"
 RATES = {side: f"playground_rate_{side}" for side in SIDES}
 """Side -> its rate, its formula and its change of rule."""
 FORMS = {side: f"playground_form_{side}" for side in SIDES}
@@ -21,12 +21,12 @@ def draw_all() -> None:
 
 def draw_rate(side: str) -> None:
     """The end of a callback of a number in the rule of this side."""
-    _draw(SITUATION, RATES[side], ANSWERS)
+    _draw(PICTURE, SITUATION, RATES[side], ANSWERS)
 
 
 def draw_playhead() -> None:
     """The end of the callback of the playhead."""
-    _draw(*FORMS.values(), ANSWERS)
+    _draw(PICTURE, *FORMS.values(), ANSWERS)
 
 
 def _draw(*names: str) -> None:
