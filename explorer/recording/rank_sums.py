@@ -79,10 +79,12 @@ def await_recorders(group: Any, notices: Notices) -> None:
     import torch.distributed as dist
 
     try:
-        store = dist.distributed_c10d._get_default_store()
-    except (AttributeError, ValueError, RuntimeError):  # not public: without it, there is no early warning
+        from torch.distributed.distributed_c10d import _get_default_store
+
+        store = _get_default_store()
+    except (ImportError, ValueError, RuntimeError):  # not public: without it, there is no early warning
         return
-    ranks = ",".join(map(str, dist.get_process_group_ranks(group or dist.group.WORLD)))
+    ranks = ",".join(map(str, dist.get_process_group_ranks(group)))
     _made[ranks] += 1
     await_count(store, f"explorer recorder {_made[ranks]} of {ranks}", size, notices)
 

@@ -9,7 +9,7 @@ import pytest
 from explorer.health import diagnose, read_folder
 from explorer.health.chance import effective_by_chance, max_vio_by_chance
 from explorer.health.live import LiveHealth
-from explorer.recording import Recorder, RunFolder
+from explorer.recording import Recorder, RunFolder, RunInfo
 from explorer.recording import loop as loop_module
 
 L, E, K = 2, 64, 2
@@ -72,7 +72,12 @@ def test_counts_alone_say_how_many_tokens_a_step_has(tmp_path: Path) -> None:
 
 def test_the_terminal_knows_the_auxiliary_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[LiveHealth] = []
-    monkeypatch.setattr(loop_module, "live_health", lambda info: made.append(LiveHealth(info)) or made[0])
+
+    def make(info: RunInfo) -> LiveHealth:
+        made.append(LiveHealth(info))
+        return made[-1]
+
+    monkeypatch.setattr(loop_module, "live_health", make)
     counts = np.zeros((L, E), dtype=int)
     counts[:, : E // 3] = 100
     sizes = {"num_layers": L, "num_experts": E, "top_k": K, "run_id": "run"}
