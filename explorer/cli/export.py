@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explorer.cli.extras import need_checkout
+from explorer.config.places import NoHomeError, default_path
 from explorer.errors import ConfigError, ExplorerError, one_of
 from explorer.files import write_whole
 
 if TYPE_CHECKING:
     from explorer.export.converters import Converters
     from explorer.export.files import RunRows
+    from explorer.export.kept import KeptDrawings
     from explorer.export.opened import OpenedView
     from explorer.export.settings import FigureSettings
     from explorer.figures.arms import Run
@@ -48,9 +50,21 @@ def _converters(options: argparse.Namespace) -> "Iterator[Converters | None]":
         yield None
         return
     from explorer.export.converters import Converters
+    from explorer.ui.server.settings import Settings
 
-    with Converters() as converters:
+    with Converters(_kept_drawings(Settings.from_environment().index)) as converters:
         yield converters
+
+
+def _kept_drawings(index: Path | None) -> "KeptDrawings | None":
+    """Drawings of earlier exports, beside the usual index; None where there is no place for one."""
+    from explorer.export.kept import KeptDrawings
+
+    try:
+        path = index or default_path()
+    except NoHomeError:
+        return None
+    return KeptDrawings(path.with_suffix(".drawings"))
 
 
 @contextmanager

@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 
 from explorer.export import data, figures, report, vega
-from explorer.export.converters import Converters, Order, OrderFiles, words
+from explorer.export.converters import Converters, words
 from explorer.export.drawing import pixels
+from explorer.export.orders import Order, OrderFiles
 from explorer.export.provenance import Provenance, run_entry, sql_text, statement_entry, versions
 from explorer.export.settings import TABLES, FigureSettings
 from explorer.figures.panel import Panel
@@ -60,6 +61,7 @@ def make(
             _take_drawing(entry)
         # They end while the zip is written.
         pool.stop()
+        pool.keep()
         return _zipped(entries, provenance([entry.panel for entry in entries]), settings, failed)
 
 

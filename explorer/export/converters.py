@@ -13,16 +13,18 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from explorer.export.orders import Order, OrderFiles
+
 if TYPE_CHECKING:
-    from explorer.export.drawing import Chart, Drawing
-    from explorer.export.settings import FigureSettings
+    from explorer.export.drawing import Drawing
+    from explorer.export.kept import KeptDrawings
 
 NICENESS = 5
 """Of a worker: the caller, on whose charts it waits, has a core of its own while all three start."""
@@ -33,28 +35,6 @@ Task = Literal["draw", "convert"]
 
 class ConverterError(Exception):
     """A chart could not be drawn; the text is the converter's error."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """An order to draw one chart."""
-
-    chart: "Chart"
-    settings: "FigureSettings"
-    kinds: tuple[str, ...]
-    """Formats of `drawing.convert`."""
-    page: "tuple[Chart, FigureSettings] | None" = None
-    """The chart for a report, if that is a different drawing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrderFiles:
-    """The files of an order."""
-
-    files: Mapping[str, bytes]
-    """By format."""
-    in_page: str
-    """The drawing for a report, without its title."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,16 +51,49 @@ class Sketch:
 
 
 class Converters:
-    """The two workers. Close them, or use this in a `with`."""
+    """The two workers. Close them, or use this in a `with`.
 
-    def __init__(self) -> None:
-        self.drawing, self.converting = _Worker("draw"), _Worker("convert")
+    kept: drawings of earlier exports. With some of them the workers start with the first order that is not
+    among them; otherwise at once, since they start while the caller loads its libraries.
+    """
+
+    def __init__(self, kept: "KeptDrawings | None" = None) -> None:
+        self._kept = kept
+        self._workers: tuple[_Worker, ...] = ()
         self._pending: deque[tuple[Future[Sketch], Future[OrderFiles]]] = deque()
+        self._new: dict[str, Future[OrderFiles]] = {}
         self._taking = threading.Lock()
+        if kept is None or kept.is_empty:
+            self._start()
+
+    def _start(self) -> None:
+        if not self._workers:
+            self._workers = (_Worker("draw"), _Worker("convert"))
+
+    @property
+    def drawing(self) -> "_Worker":
+        """The worker that draws."""
+        self._start()
+        return self._workers[0]
+
+    @property
+    def converting(self) -> "_Worker":
+        """The worker that converts."""
+        self._start()
+        return self._workers[1]
 
     def draw(self, order: Order) -> "Future[OrderFiles]":
         """A future of an order's files, which raises ConverterError if the chart cannot be drawn."""
         files: Future[OrderFiles] = Future()
+        if self._kept is not None:
+            from explorer.export.kept import digest_of
+
+            digest = digest_of(order)
+            known = self._kept.get(digest)
+            if known is not None:
+                files.set_result(known)
+                return files
+            self._new[digest] = files
         self._pending.append((self.drawing.submit(order), files))
         self.converting.call(self._convert_next)
         return files
@@ -90,11 +103,20 @@ class Converters:
         for _ in range(len(self._pending)):
             self.drawing.call(self._convert_next)
 
+    def keep(self) -> None:
+        """Keep what has been drawn, for the next export."""
+        if self._kept is None:
+            return
+        for digest, files in self._new.items():
+            if files.done() and not files.cancelled() and files.exception() is None:
+                self._kept.put(digest, files.result())
+        self._kept.save()
+
     def _convert_next(self, worker: "_Worker") -> None:
         """Convert the oldest sketch that nobody has taken; none may be left."""
         with self._taking:
             # The drawing worker cannot wait for what it is yet to draw.
-            if not self._pending or (worker is self.drawing and not self._pending[0][0].done()):
+            if not self._pending or (worker is self._workers[0] and not self._pending[0][0].done()):
                 return
             sketch, files = self._pending.popleft()
         try:
@@ -104,13 +126,13 @@ class Converters:
 
     def stop(self) -> None:
         """Kill the processes without waiting for their end; pending orders are dropped."""
-        for worker in (self.drawing, self.converting):
+        for worker in self._workers:
             worker.stop()
 
     def close(self) -> None:
         """End the processes; pending orders are dropped."""
         self.stop()
-        for worker in (self.drawing, self.converting):
+        for worker in self._workers:
             worker.wait()
         while self._pending:
             self._pending.pop()[1].cancel()

@@ -11,11 +11,9 @@ from streamlit.runtime.scriptrunner_utils.script_run_context import ScriptRunCon
 
 from explorer.ui.server import first_picture, first_visit
 from explorer.ui.server.settings import Settings
-from explorer.ui.shared import state
 
 LAST = "vega_lite_chart"
 """The element that ends the picture: what stands below may differ from visitor to visitor, and can wait."""
-_HAS_BEGUN = state.Slot("has_begun", False)
 
 
 def send(path: str) -> None:
@@ -38,8 +36,7 @@ def send(path: str) -> None:
 def kept(path: str) -> Iterator[None]:
     """Keep what the page in this block begins with, unless the picture of the present state is kept."""
     context, settings = get_script_run_ctx(), Settings.from_environment()
-    # Later in a session a page may begin with a notice from the page before.
-    if not _is_first_run() or not _is_plain(path) or context is None:
+    if not _is_plain(path) or context is None:
         yield
         return
     before = first_picture.state_of(settings)
@@ -52,13 +49,6 @@ def kept(path: str) -> Iterator[None]:
         first_picture.write(settings, before, messages)
 
 
-def _is_first_run() -> bool:
-    """Whether this is the first run of a session that came to its end."""
-    is_first = not _HAS_BEGUN.get()
-    _HAS_BEGUN.put(True)
-    return is_first
-
-
 def _is_plain(path: str) -> bool:
     """Whether the address asks for the Overview and nothing else."""
     return not path and not st.query_params and not st.context.is_embedded
@@ -68,18 +58,18 @@ def _is_plain(path: str) -> bool:
 def _overheard(context: ScriptRunContext) -> Iterator[list[ForwardMsg]]:
     """The elements that a script run sends in this block, until the last one of the picture."""
     messages: list[ForwardMsg] = []
-    pass_on = context._enqueue
+    pass_on = context.enqueue
 
     def listen(message: ForwardMsg) -> None:
-        if message.WhichOneof("type") in ("delta", "ref_hash") and not _has_ended(messages):
-            messages.append(message)
         pass_on(message)
+        if message.WhichOneof("type") == "delta" and not _has_ended(messages):
+            messages.append(message)
 
-    context._enqueue = listen
+    context.enqueue = listen  # type: ignore[method-assign]
     try:
         yield messages
     finally:
-        context._enqueue = pass_on
+        del context.enqueue
 
 
 def _has_ended(messages: list[ForwardMsg]) -> bool:
@@ -87,12 +77,14 @@ def _has_ended(messages: list[ForwardMsg]) -> bool:
 
 
 def _is_whole(messages: list[ForwardMsg]) -> bool:
-    """Whether the picture has its end, and no element that is only a reference to what a browser has."""
-    return _has_ended(messages) and all(message.WhichOneof("type") == "delta" for message in messages)
+    """Whether the picture has its end, and no notice, which the next start need not have."""
+    return _has_ended(messages) and not any(
+        message.delta.new_element.HasField("alert") for message in messages
+    )
 
 
 def _is_settled() -> bool:
-    """Whether nothing stands above the page that the next start need not say."""
+    """Whether all runs have been read and none grows."""
     from explorer.ui.shared import cached, shell
 
-    return not shell.has_news() and not any(run.is_running for run in cached.list_runs())
+    return not shell.is_reading() and not any(run.is_running for run in cached.list_runs())

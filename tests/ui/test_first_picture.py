@@ -18,6 +18,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.ui import frame
 from explorer.ui.server import first_picture, first_visit, preload
+from explorer.ui.server.services import services
 from explorer.ui.server.settings import Settings
 
 
@@ -103,6 +104,23 @@ def test_nothing_is_kept_while_a_run_grows_or_of_another_address(open_app: Opene
     path = first_picture.path_of(Settings.from_environment())
     assert path is not None
     assert not path.exists()
+
+
+def test_a_page_with_a_notice_is_not_kept(
+    open_app: Opener, recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_app(recorded)
+    settings = Settings.from_environment()
+    path = first_picture.path_of(settings)
+    assert path is not None
+    path.unlink()
+    monkeypatch.setattr(services().index, "notice", "Another process owns the index.")
+    app = open_app(recorded)
+    assert not path.exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(Settings, "from_environment", lambda: settings)
+    app.run()
+    assert path.exists(), "a later run of the same visit keeps it"
 
 
 def first_run(picture: tuple[ForwardMsg, ...], monkeypatch: pytest.MonkeyPatch, **query: str) -> AppTest:

@@ -7,7 +7,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 ARRIVAL_S = 1.5
 """How long a fresh server waits for its first visitor before it loads its libraries."""
-DRAWING_S = 3.0
+DRAWING_S = 5.0
 """How long it then waits for the browser to draw; a busy machine must not hold the page back for longer."""
 DRAWN = "first-picture-is-drawn"
 """Query of the request with which the page says that its first chart stands."""
