@@ -11,9 +11,9 @@ PAUSE_S = float(sys.argv[1])
 step = loop.train_step
 
 
-def rested(*arguments: Any) -> Any:
+def rested(*arguments: Any, **options: Any) -> Any:
     """One step, and then the pause."""
-    log = step(*arguments)
+    log = step(*arguments, **options)
     time.sleep(PAUSE_S)
     return log
 

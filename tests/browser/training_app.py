@@ -24,5 +24,5 @@ def launched(job: Job, command: Sequence[str] | None = None, niceness: int = 0) 
     return LocalProcess(job, (sys.executable, str(RESTING), PAUSE_S) if float(PAUSE_S) else command)
 
 
-jobs.LocalProcess = launched  # type: ignore[assignment, misc]
+jobs.LocalProcess = launched  # type: ignore[assignment, attr-defined]
 main()

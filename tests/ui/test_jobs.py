@@ -1,5 +1,6 @@
 """Trainings of one server: what its visitors may queue and switch, and what its pages list."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from waiting import wait_for
 
 from explorer.config.limits import GB, Limits, memory_of
 from explorer.errors import ConfigError, TrainingError
-from explorer.ui.server.jobs import MOST_ENDED, JobManager
+from explorer.ui.server.jobs import MOST_ENDED, NICENESS, JobManager
 
 
 @pytest.fixture
@@ -36,6 +37,14 @@ def test_the_queue_takes_so_many_runs_of_everybody_and_the_rest_are_refused_as_a
     manager.stop_job("c")
     manager.add([trainers.job(runs, "d")])
     assert [one.state for one in manager.jobs()] == ["training", "training", "cancelled", "waiting"]
+
+
+def test_pages_go_before_trainings(manager: JobManager, runs: Path) -> None:
+    """In a suite that is niced more, a training may stay as it is."""
+    manager.add([trainers.job(runs, "a")])
+    (job,) = manager.jobs()
+    assert job.child is not None
+    assert os.getpriority(os.PRIO_PROCESS, job.child.pid) >= NICENESS > 0
 
 
 def test_only_the_latest_ended_ones_are_listed(tmp_path: Path, runs: Path) -> None:
