@@ -2,11 +2,12 @@
 
     python -m benchmarks.interactions [--rounds 20] [--only replay,compare] [--json]
 
-Needs Chromium. Goals: a median of 300 ms and a 95th percentile of 500 ms from the event until the page stops
-changing, and at most 500 kB sent; a page that was visited before can be used within 2 s and is quiet within
-4 s. Every interaction is performed twice before it is measured. Times are taken inside the browser, from the
-event until the frame after the last change. A page with one slider and one chart is measured in the same
-run: the ratio to it says how far the app is from what a busy machine allows.
+Needs Chromium. Goals: a median of 300 ms from the event until what is in the window stops changing, 500 ms
+until the whole page does (also the 95th percentile), and at most 500 kB sent; a page that was visited before
+can be used within 2 s and is quiet within 4 s. Every interaction is performed twice before it is measured.
+Times are taken inside the browser, from the event until the frame after the last change. A page with one
+slider and one chart is measured in the same run: the ratio to it says how far the app is from what a busy
+machine allows.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from benchmarks.app import CHROMIUM, serving
 from benchmarks.watching import QUIET_MS, WATCH, Weight, build_index, settle, visit
 
-GOAL_MS, GOAL_P95_MS, GOAL_KB = 300, 500, 500
+GOAL_MS, GOAL_PAGE_MS, GOAL_KB = 300, 500, 500
 GOAL_USABLE_MS, GOAL_QUIET_MS = 2000, 4000
 YARDSTICK = """
 import altair as alt
@@ -45,6 +46,8 @@ class Result:
     median_ms: float
     p95_ms: float
     kB: float
+    window_ms: float | None = None
+    """Median until what is in the window stops changing, the others until the page does; None for a visit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,16 +118,18 @@ def _word(page: Page, text: str) -> None:
     box.press("Enter")
 
 
-def measure(page: Page, weight: Weight, one: Interaction, rounds: int) -> tuple[list[float], int]:
-    """Milliseconds of every round, and the largest number of bytes in a round."""
+def measure(
+    page: Page, weight: Weight, one: Interaction, rounds: int
+) -> tuple[list[tuple[float, float]], int]:
+    """Milliseconds of every round, for the window and for the page, and the most bytes of a round."""
     times, most = [], 0
     for n in range(rounds + 2):
         weight.take()
         page.evaluate(WATCH, QUIET_MS)
         one.act(page, n)
-        took = float(page.evaluate("window.answered"))
+        in_window, everything = page.evaluate("window.answered")
         if n >= 2:
-            times.append(took)
+            times.append((float(in_window), float(everything)))
             most = max(most, weight.take())
     return times, most
 
@@ -144,8 +149,15 @@ def interact(browser: Browser, base: str, one: Interaction, rounds: int) -> Resu
     times, most = measure(page, weight, one, rounds)
     page.close()
     name = one.page.partition("?")[0] or "yardstick"
-    middle = statistics.median(times)
-    return Result(page=name, name=one.name, median_ms=middle, p95_ms=p95(times), kB=most / 1000)
+    in_window, everything = zip(*times, strict=True)
+    return Result(
+        page=name,
+        name=one.name,
+        median_ms=statistics.median(everything),
+        p95_ms=p95(everything),
+        kB=most / 1000,
+        window_ms=statistics.median(in_window),
+    )
 
 
 def visits(browser: Browser, base: str, page: str, rounds: int) -> Iterator[Result]:
@@ -172,12 +184,15 @@ def bare_server(folder: str) -> Iterator[str]:
 
 def line(result: Result, bare: Result) -> str:
     """As text: the figures, the goal, and the ratio to the yardstick."""
-    is_visit = result.name.startswith("visit")
-    goal = GOAL_USABLE_MS if result.name.endswith("usable") else GOAL_QUIET_MS if is_visit else GOAL_MS
-    mark = "met" if result.median_ms <= goal else "missed"
+    goal = GOAL_USABLE_MS if result.name.endswith("usable") else GOAL_QUIET_MS
+    is_met, goals, window = result.median_ms <= goal, f"goal {goal:,} ms", ""
+    if result.window_ms is not None:
+        is_met = result.window_ms <= GOAL_MS and result.median_ms <= GOAL_PAGE_MS
+        goals, window = f"goals {GOAL_MS} and {GOAL_PAGE_MS} ms", f"window {result.window_ms:4.0f} ms, page "
+    mark = "met" if is_met else "missed"
     figures = f"median {result.median_ms:4.0f} ms, p95 {result.p95_ms:4.0f} ms, {result.kB:,.0f} kB"
     ratio = f"{result.median_ms / bare.median_ms:.1f} × the yardstick"
-    return f"{result.page:<12} {result.name:<24} {figures}; goal {goal:,} ms {mark}; {ratio}"
+    return f"{result.page:<12} {result.name:<24} {window}{figures}; {goals} {mark}; {ratio}"
 
 
 def run(options: argparse.Namespace, report: Callable[[Result, Result], None]) -> None:
@@ -216,7 +231,10 @@ def main() -> None:
             print(line(result, bare), flush=True)
 
     if not options.json:
-        print(f"goals: median {GOAL_MS} ms, p95 {GOAL_P95_MS} ms, {GOAL_KB} kB")
+        print(
+            f"goals: medians of {GOAL_MS} ms in the window and {GOAL_PAGE_MS} ms of the page (also its p95), "
+            f"{GOAL_KB} kB"
+        )
     run(options, report)
     if options.json:
         print(json.dumps([asdict(result) for result in results], indent=1))

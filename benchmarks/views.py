@@ -6,8 +6,8 @@
 
 A view is opened as `python -m explorer export` opens it, every question once; then its queries alone are run
 again, each `--rounds` times, with the least time of each added up. Drawing is not counted. Processor time is
-that of all threads. Simulated baselines lie beside the index, as from the second visit on. Sections of Compare
-that start closed are asked nothing until they are opened: "at first sight" is a view without them.
+that of all threads. Simulated baselines lie beside the index, as from the second visit on. Sections of
+Compare that start closed are asked nothing until they are opened: "at first sight" is a view without them.
 """
 
 import argparse

@@ -9,8 +9,17 @@ from explorer.store import Index
 
 QUIET_MS = 700
 """A page that does not change for this long has finished."""
+# Resolves to milliseconds from the event to the last change in the window, and to the last of the page. What
+# is in the window is looked up when everything is quiet, and a chart counts as a whole.
 WATCH = """(quiet) => {
     const main = document.querySelector('[data-testid="stMain"]');
+    const changes = [];
+    const isInWindow = (node) => {
+        const element = node instanceof Element ? node : node.parentElement;
+        const box = (element?.closest('[data-testid="stVegaLiteChart"]') ?? element)?.getBoundingClientRect();
+        return box !== undefined && box.width > 0 && box.bottom > 0 && box.top < innerHeight;
+    };
+    const lastInWindow = () => changes.findLast(({ nodes }) => [...nodes].some(isInWindow))?.time;
     const KINDS = ["keydown", "pointerdown"];
     window.answered = new Promise((resolve) => {
         let start = null, last = null, timer = 0;
@@ -22,12 +31,17 @@ WATCH = """(quiet) => {
                 if (main.querySelector('[data-stale="true"]')) return settle();
                 seen.disconnect();
                 for (const kind of KINDS) removeEventListener(kind, begin, { capture: true });
-                resolve(last === null ? 0 : last - start);
+                resolve([(lastInWindow() ?? start) - start, (last ?? start) - start]);
             }, quiet);
         };
-        const seen = new MutationObserver(() => {
+        const seen = new MutationObserver((records) => {
             if (start === null) return;
-            requestAnimationFrame(() => { last = performance.now(); settle(); });
+            const nodes = new Set(records.map(({ target }) => target));
+            requestAnimationFrame(() => {
+                last = performance.now();
+                changes.push({ time: last, nodes });
+                settle();
+            });
         });
         seen.observe(main, { subtree: true, childList: true, characterData: true, attributes: true });
     });

@@ -22,7 +22,7 @@ NARROW_PX = 500
 PHONE_PX = 250
 """A phone's plot: words that would meet there are left to the tooltips."""
 ZERO, ZERO_DX, ZERO_DY = "MaxVio 0", 9, -8
-_LEGEND_COLUMNS = alt.ExprRef("width < 400 ? 2 : width < 700 ? 3 : 5")
+_LEGEND_COLUMNS = alt.ExprRef("width < 400 ? 2 : width < 700 ? 3 : width < 850 ? 5 : 7")
 SCOPE_LABELS = {
     "sequence": "sequence",
     "micro_batch": "micro-batch",
@@ -119,13 +119,17 @@ def _axes(runs: pl.DataFrame, log_x: bool) -> tuple[alt.X, alt.Y]:
     x = alt.X(
         "x:Q",
         title=theme.AXIS["max_vio_global"],
-        scale=alt.Scale(type="log" if log_x else "linear", zero=False, nice=False, padding=PADDING_PX),
+        scale=(
+            alt.Scale(type="log", nice=False, padding=PADDING_PX)
+            if log_x
+            else alt.Scale(zero=False, nice=False, padding=PADDING_PX)
+        ),
         axis=_log_axis(runs["x"]) if log_x else alt.Axis(tickCount=6, format="~g"),
     )
     y = alt.Y(
         "y:Q",
         title="held-out perplexity",
-        scale=alt.Scale(type="log", zero=False, nice=False, padding=PADDING_PX),
+        scale=alt.Scale(type="log", nice=False, padding=PADDING_PX),
         axis=_log_axis(runs["y"]),
     )
     return x, y

@@ -21,6 +21,8 @@ ONE_COPY, SEVERAL_COPIES = "one copy", "several copies"
 COPIES = {ONE_COPY: theme.Ink("#B9CFE3", "#2B4A68"), SEVERAL_COPIES: theme.EXPERT_INKS[1]}
 HEIGHT = 280
 MOST_NAMED_NODES = 8
+MOST_OUTLINED = 64
+"""GPUs whose bars have room for outlines and gaps."""
 
 
 def _legend(columns: int | alt.ExprRef = 3, symbol: str = "circle") -> alt.Legend:
@@ -87,12 +89,13 @@ def slots(frame: pl.DataFrame, gpus: int, nodes: int, top: float) -> theme.Figur
     that several charts compare.
     """
     every = max(1, -(-gpus // 16))
+    is_roomy = gpus <= MOST_OUTLINED  # beyond, outlines in the colour of the page would hide the bars
     x = alt.X(
         "gpu:O",
         title="GPU" if nodes == 1 else "GPU, by node",
         sort=list(range(gpus)),
         axis=alt.Axis(values=list(range(0, gpus, every)), labelAngle=0, ticks=False, labelOverlap="greedy"),
-        scale=alt.Scale(paddingInner=0.14, paddingOuter=0.08),
+        scale=alt.Scale(paddingInner=0.14 if is_roomy else 0, paddingOuter=0.08),
     )
     y = alt.Y(
         "bottom:Q",
@@ -108,7 +111,7 @@ def slots(frame: pl.DataFrame, gpus: int, nodes: int, top: float) -> theme.Figur
     )
     segments = (
         alt.Chart(data)
-        .mark_bar(strokeWidth=0.6, stroke=alt.ExprRef("background"))
+        .mark_bar(strokeWidth=0.6 if is_roomy else 0, stroke=alt.ExprRef("background"))
         .encode(
             x=x,
             y=y,

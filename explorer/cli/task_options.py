@@ -14,5 +14,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--problems", type=int, metavar="N", help="problems per task (default: the task's own number)"
     )
+    parser.add_argument(
+        "--routes",
+        metavar="FILE",
+        help="write what the model generates, with the experts of every token, in the form of vLLM's "
+        "responses, which `import` reads (--problems: texts per domain, default 16); no task unless named",
+    )
     parser.add_argument("--list", action="store_true", help="list the tasks and stop")
     add_run_folders(parser)

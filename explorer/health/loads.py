@@ -3,6 +3,7 @@
 import numpy as np
 
 from explorer import metrics
+from explorer.health.chance import effective_by_chance, max_vio_by_chance
 from explorer.health.finding import Finding
 from explorer.health.rows import Floats, LayerRows, RunRows
 from explorer.metrics.sums import is_off, likely_cause, nearest_ratio
@@ -45,7 +46,7 @@ def window(layer: LayerRows) -> int:
 def collapse(run: RunRows, layer: LayerRows) -> Finding | None:
     """Few experts get nearly all tokens, to the end of the run."""
     size = window(layer)
-    limit = COLLAPSED_SHARE * layer.width
+    limit = COLLAPSED_SHARE * _possible(layer)
     if run.is_inference or len(layer.steps) < size:
         return None
     low = np.flatnonzero(_trailing_mean(layer.effective, size) > limit)
@@ -67,6 +68,17 @@ def collapse(run: RunRows, layer: LayerRows) -> Finding | None:
         try_this="Turn on a balancing rule from step 0, or make it stronger: a larger coefficient or update "
         "rate. A collapsed layer recovers slowly.",
     )
+
+
+def _load(layer: LayerRows) -> float:
+    """The uniform load of a usual step, tokens per expert; rounded, so that chance is worked out once."""
+    return float(f"{np.median(layer.tokens.sum(-1)) / layer.width:.2g}")
+
+
+def _possible(layer: LayerRows) -> float:
+    """Effective experts of a layer without any preference: all, or fewer where a step has few tokens."""
+    load = _load(layer)
+    return layer.width if load >= ENOUGH else effective_by_chance(load, layer.width)
 
 
 def _trailing_mean(values: Floats, size: int) -> Floats:
@@ -114,7 +126,8 @@ def no_balancing(run: RunRows) -> Finding | None:
         return None
     ends = [float(np.nanmean(layer.max_vio[-window(layer) :])) for layer in layers]
     worst, mean = int(np.argmax(ends)), float(np.mean(ends))
-    if not mean >= UNEVEN:
+    limit = UNEVEN + float(np.mean([max_vio_by_chance(_load(layer), layer.width) for layer in layers]))
+    if not mean >= limit:
         return None
     basis = "run.json states that nothing balances" if run.rules is not None else "no rule is stated"
     return Finding(
@@ -123,7 +136,7 @@ def no_balancing(run: RunRows) -> Finding | None:
         first_step=int(run.since),
         counts={"max_vio": mean, "worst_max_vio": ends[worst], "worst_layer": layers[worst].layer},
         measured=mean,
-        threshold=UNEVEN,
+        threshold=limit,
         sentence=f"Nothing evens the loads out: {basis}, neither a bias nor an auxiliary loss is recorded, "
         f"and MaxVio is {mean:.2f} at the end (layer {layers[worst].layer}: {ends[worst]:.2f}).",
         try_this="Train with loss_free, or with an auxiliary loss over the global batch; if one is on, log "
@@ -141,7 +154,9 @@ def weak_loss(run: RunRows) -> Finding | None:
     ends = [float(np.nanmean(layer.max_vio[-window(layer) :])) for layer in layers]
     means = [float(layer.shares[-window(layer) :].mean(0).max() - 1) for layer in layers]
     worst, mean = int(np.argmax(means)), float(np.mean(means))
-    if not mean >= UNEVEN:
+    chances = [max_vio_by_chance(_load(layer) * window(layer), layer.width) for layer in layers]
+    limit = UNEVEN + float(np.mean(chances))
+    if not mean >= limit:
         return None
     return Finding(
         kind="weak_loss",
@@ -149,7 +164,7 @@ def weak_loss(run: RunRows) -> Finding | None:
         first_step=int(layers[worst].steps[-window(layers[worst])]),
         counts={"max_vio": float(np.mean(ends)), "lasting_max_vio": mean, "worst_layer": layers[worst].layer},
         measured=mean,
-        threshold=UNEVEN,
+        threshold=limit,
         sentence=f"The auxiliary loss does not balance the loads: averaged over the last "
         f"{window(layers[worst])} recorded steps MaxVio is still {mean:.2f} (layer {layers[worst].layer}: "
         f"{means[worst]:.2f}).",

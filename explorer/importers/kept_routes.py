@@ -129,7 +129,7 @@ class FirstRoutes:
         self._sizes[layer].append(len(ids_TK))
 
     def routes(self, top_k: int | None, options: Options, report: Report) -> KeptRoutes | None:
-        """None where layers saw different batches, as blocks of multi-token prediction do."""
+        """None where layers saw different batches."""
         sizes = self._sizes[0]
         if any(other != sizes for other in self._sizes) or self._samples[0].most == 0:
             return None

@@ -6,10 +6,12 @@ one activation.
 Shapes: S steps of a batch, L layers, E experts.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -53,6 +55,26 @@ class Columns:
 TYPES = {"step": pl.Int64, "layer": pl.Int64, "expert": pl.Int64, "bias": pl.Float32}
 """Everything else is read as float64, which holds counts up to 2^53 exactly."""
 LARGEST_KEYS = {"step": LARGEST_STEP, "layer": MAX_LAYERS - 1, "expert": 2**20 - 1}
+
+_KEYS = [pl.col(name) for name in LARGEST_KEYS]
+FIGURES = [
+    pl.len().alias("rows"),
+    *(key.min().name.suffix("_min") for key in _KEYS),
+    *(key.max().name.suffix("_max") for key in _KEYS),
+    *(key.null_count().name.suffix("_null") for key in _KEYS),
+    pl.col("tokens").min().alias("tokens_min"),
+    pl.col("tokens").max().alias("tokens_max"),
+    pl.col("tokens").null_count().alias("tokens_null"),
+    (~pl.col("tokens").is_finite()).sum().alias("infinite"),
+    (pl.col("tokens") != pl.col("tokens").floor()).sum().alias("broken"),
+]
+"""What a pass checks in some rows, one row of numbers."""
+MERGED = [
+    pl.col("^.*_min$").min(),
+    pl.col("^.*_max$").max(),
+    pl.col("rows", "^.*_null$", "infinite", "broken").sum(),
+]
+"""The same of several such rows."""
 
 
 @dataclass(kw_only=True)
@@ -129,43 +151,49 @@ def shape_of(frame: pl.LazyFrame, source: Source) -> Shape:
     """First pass over the rows of `mapped`. Raises ForeignFileError for values that are missing, negative or
     too large.
     """
-    keys = [pl.col(name) for name in ("step", "layer", "expert")]
+    parts: list[pl.DataFrame] = []
+    assignments, rows = np.zeros(MAX_LAYERS), np.zeros(MAX_LAYERS, dtype=np.int64)
+    is_sorted, before = True, -1
     with reading_table(source):
-        head = frame.select(
-            pl.len().alias("rows"),
-            *(key.min().name.suffix("_min") for key in keys),
-            *(key.max().name.suffix("_max") for key in keys),
-            *(key.null_count().name.suffix("_null") for key in keys),
-            pl.col("tokens").min().alias("least"),
-            pl.col("tokens").max().alias("most"),
-            pl.col("tokens").null_count().alias("tokens_null"),
-            (~pl.col("tokens").is_finite()).sum().alias("infinite"),
-            (pl.col("tokens") != pl.col("tokens").floor()).sum().alias("broken"),
-            (pl.col("step").diff() < 0).sum().alias("backward"),
-        )
-        # One pass over the file for both, since each pass parses a CSV again.
-        totals = frame.group_by("layer").agg(pl.col("tokens").sum()).sort("layer")
-        result, layers = pl.collect_all([head, totals], engine="streaming")
+        # Batch by batch: an expression on the order of all rows, or a group, takes a third of the pass.
+        for batch in frame.collect_batches(chunk_size=CHUNK_ROWS, engine="streaming"):
+            parts.append(batch.select(FIGURES))
+            steps = batch["step"].to_numpy()
+            is_sorted = is_sorted and before <= steps[0] and bool((steps[1:] >= steps[:-1]).all())
+            before = steps[-1]
+            if not _key_problem(parts[-1].row(0, named=True), source):
+                layers = batch["layer"].to_numpy()
+                rows += np.bincount(layers, minlength=MAX_LAYERS)
+                assignments += np.bincount(layers, batch["tokens"].fill_null(0.0).to_numpy(), MAX_LAYERS)
+        result = pl.concat(parts or [frame.select(FIGURES).collect()]).select(MERGED)
     row = result.row(0, named=True)
     if not row["rows"]:
         raise source.problem("", "has no row of data")
-    for name, most in LARGEST_KEYS.items():
-        if row[f"{name}_null"]:
-            raise source.problem(f"column {name}", f"is empty in {row[f'{name}_null']:,} rows")
-        if row[f"{name}_min"] < 0 or row[f"{name}_max"] > most:
-            span = f"{row[f'{name}_min']} to {row[f'{name}_max']}"
-            raise source.problem(f"column {name}", f"must lie between 0 and {most}, not {span}")
-    if row["tokens_null"] or row["infinite"] or row["least"] < 0 or row["most"] > LARGEST_COUNT:
+    if problem := _key_problem(row, source):
+        raise problem
+    if row["tokens_null"] or row["infinite"] or row["tokens_min"] < 0 or row["tokens_max"] > LARGEST_COUNT:
         rule = "must hold numbers from 0 to 2^48 in every row"
         raise source.problem("the column of counts", rule)
+    layers_seen = np.flatnonzero(rows).tolist()
     return Shape(
-        layers=tuple(layers["layer"].to_list()),
+        layers=tuple(layers_seen),
         experts_seen=row["expert_max"] + 1,
         rows=row["rows"],
-        is_sorted=not row["backward"],
+        is_sorted=is_sorted,
         is_share=bool(row["broken"]),
-        totals=dict(zip(layers["layer"].to_list(), layers["tokens"].to_list(), strict=True)),
+        totals={layer: float(assignments[layer]) for layer in layers_seen},
     )
+
+
+def _key_problem(row: Mapping[str, Any], source: Source) -> ForeignFileError | None:
+    """What is wrong with the keys of some rows, from FIGURES of them."""
+    for name, most in LARGEST_KEYS.items():
+        if row[f"{name}_null"]:
+            return source.problem(f"column {name}", f"is empty in {row[f'{name}_null']:,} rows")
+        if row[f"{name}_min"] < 0 or row[f"{name}_max"] > most:
+            span = f"{row[f'{name}_min']} to {row[f'{name}_max']}"
+            return source.problem(f"column {name}", f"must lie between 0 and {most}, not {span}")
+    return None
 
 
 class LongReader:
@@ -209,10 +237,10 @@ class LongReader:
             self._read += batch.height
             self._source.progressed(self._read, self._rows)
             rows = batch if rest is None else pl.concat([rest, batch])
-            last = rows["step"][-1]
-            is_last = rows["step"] == last
-            rest = rows.filter(is_last)
-            yield from self._dense(rows.filter(~is_last))
+            step_R = rows["step"].to_numpy()
+            start = int(np.searchsorted(step_R, step_R[-1]))
+            rest = rows.slice(start)
+            yield from self._dense(rows.slice(0, start))
         if rest is not None:
             yield from self._dense(rest)
         self._finish()
@@ -231,22 +259,18 @@ class LongReader:
 
     def _some(self, rows: pl.DataFrame, cells: int) -> Iterator[LoadStep]:
         step_R = rows["step"].to_numpy()
-        steps, place_R = np.unique(step_R, return_inverse=True)
-        layer_R = np.searchsorted(self._layers, rows["layer"].to_numpy())
-        cell_R = place_R * cells + layer_R * self._experts + rows["expert"].to_numpy()
-        size = len(steps) * cells
-        seen = np.bincount(cell_R, minlength=size)
-        self._absent += int((seen == 0).sum())
-        self._repeated += int((seen > 1).sum())
-        self._steps += len(steps)
+        first_S = np.flatnonzero(np.r_[True, step_R[1:] != step_R[:-1]])
+        steps = step_R[first_S]
         shape = (len(steps), len(self._layers), self._experts)
+        self._steps += len(steps)
+        cell_R = None if self._is_dense(rows, shape) else self._cells(rows, first_S, cells)
         tokens = self._summed(rows, "tokens", cell_R, shape)
         assert tokens is not None
         dropped = self._summed(rows, "dropped", cell_R, shape)
         bias = None
         if "bias" in rows.columns:
-            flat = np.zeros(size, dtype=np.float32)
-            flat[cell_R] = rows["bias"].fill_null(0.0).to_numpy()
+            flat = np.zeros(math.prod(shape), dtype=np.float32)
+            flat[slice(None) if cell_R is None else cell_R] = rows["bias"].fill_null(0.0).to_numpy()
             bias = flat.reshape(shape)
         for n, step in enumerate(steps.tolist()):
             yield LoadStep(
@@ -254,24 +278,54 @@ class LongReader:
                 tokens_LE=tokens[n],
                 expert_bias_LE=None if bias is None else bias[n],
                 dropped_tokens_LE=None if dropped is None else dropped[n],
-                scalars=self._scalars(rows, step_R, step),
+                scalars=self._scalars(rows, int(first_S[n])),
             )
 
+    def _is_dense(self, rows: pl.DataFrame, shape: tuple[int, int, int]) -> bool:
+        """Whether the rows are every expert of every layer of each step in order, as most files list them."""
+        if rows.height != math.prod(shape):
+            return False
+        step, layer, expert = (rows[name].to_numpy().reshape(shape) for name in ("step", "layer", "expert"))
+        return (
+            bool((step == step[:, :1, :1]).all())
+            and bool((layer == self._layers[:, None]).all())
+            and bool((expert == np.arange(self._experts)).all())
+        )
+
+    def _cells(self, rows: pl.DataFrame, first_S: NDArray[np.int64], cells: int) -> NDArray[np.int64]:
+        """[R] the place of each row in the dense steps; notes cells without a row or with several."""
+        place_R = np.repeat(np.arange(len(first_S)), np.diff(first_S, append=rows.height))
+        layer_R = np.searchsorted(self._layers, rows["layer"].to_numpy())
+        cell_R = place_R * cells + layer_R * self._experts + rows["expert"].to_numpy()
+        seen = np.bincount(cell_R, minlength=len(first_S) * cells)
+        self._absent += int((seen == 0).sum())
+        self._repeated += int((seen > 1).sum())
+        return np.asarray(cell_R)
+
     def _summed(
-        self, rows: pl.DataFrame, name: str, cell_R: NDArray[np.int64], shape: tuple[int, int, int]
+        self,
+        rows: pl.DataFrame,
+        name: str,
+        cell_R: NDArray[np.int64] | None,
+        shape: tuple[int, int, int],
     ) -> NDArray[np.int64] | None:
+        """The numbers of a column, added up per cell; cell_R: None where the rows are the cells."""
         if name not in rows.columns:
             return None
-        values = rows[name].fill_null(0.0).to_numpy() * self._scale
-        if not np.isfinite(values).all() or (values.size and not 0 <= values.min() <= values.max() <= 2**53):
+        values = rows[name].fill_null(0.0).to_numpy()
+        values = values if self._scale == 1 else values * self._scale
+        # A NaN fails every comparison.
+        if values.size and not (values.min() >= 0 and values.max() <= 2**53):
             raise self._source.problem(f"column {name}", "must hold numbers from 0 to 2^48")
-        total = np.bincount(cell_R, weights=values, minlength=int(np.prod(shape)))
-        return np.rint(total).astype(np.int64).reshape(shape)
+        if cell_R is not None:
+            values = np.bincount(cell_R, weights=values, minlength=math.prod(shape))
+        return np.rint(values).astype(np.int64).reshape(shape)
 
-    def _scalars(self, rows: pl.DataFrame, step_R: NDArray[np.int64], step: int) -> dict[str, float]:
+    def _scalars(self, rows: pl.DataFrame, first: int) -> dict[str, float]:
+        """The loss in the first row of a step."""
         if "loss" not in rows.columns:
             return {}
-        value = rows["loss"][int(np.searchsorted(step_R, step))]
+        value = rows["loss"][first]
         return {} if value is None else {"lm_loss": float(value)}
 
     def _finish(self) -> None:

@@ -55,7 +55,7 @@ def resampled(counts: NDArray[np.int64], sequences: int, domains: Sequence[objec
 
 
 def kept(key: str, compute: Callable[[], Sequence[float]]) -> Sequence[float]:
-    """The numbers of this key, which names all that they depend on; computed where they are not in the memo."""
+    """The numbers of a key, which names all that they depend on; computed where the memo lacks them."""
     memo = _memo.get()
     return compute() if memo is None else memo.get(key, compute)
 

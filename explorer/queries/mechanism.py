@@ -74,11 +74,17 @@ def _binned(rows: pl.DataFrame, run_id: str, names: Sequence[str], max_bins: int
             (~pl.col(name).is_finite()).sum().cast(pl.Int64).alias(f"{name}_not_finite"),
         ]
     last = pl.col("step").max()
-    span = (pl.col("step").min().alias("first_step"), last.alias("last_step"), last.cast(pl.Float64).alias("x"))
+    span = (
+        pl.col("step").min().alias("first_step"),
+        last.alias("last_step"),
+        last.cast(pl.Float64).alias("x"),
+    )
     bins = rows.with_columns(bin=pl.Series(ordinal // width, dtype=pl.Int64)).group_by("bin")
     samples = pl.col("step").n_unique().cast(pl.Int64).alias("samples")
-    return bins.agg(pl.lit(run_id).alias("run_id").first(), *span, *parts, samples).sort("bin").select(
-        "run_id", "bin", pl.exclude("run_id", "bin")
+    return (
+        bins.agg(pl.lit(run_id).alias("run_id").first(), *span, *parts, samples)
+        .sort("bin")
+        .select("run_id", "bin", pl.exclude("run_id", "bin"))
     )
 
 

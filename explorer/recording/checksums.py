@@ -21,8 +21,10 @@ then type, nulls and values of the joined elements.
 import hashlib
 import json
 import os
+import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -133,14 +135,40 @@ def _little(series: pl.Series, form: str) -> memoryview:
 
 def parquet_bytes(frame: pl.DataFrame, *, level: int) -> bytearray:
     """The content of a Parquet file with both checksums."""
-    buffer = BytesIO()
-    frame.write_parquet(
-        buffer, compression="zstd", compression_level=level, metadata=metadata(digest_columns(frame))
-    )
+    buffer, blank = BytesIO(), dict.fromkeys(frame.columns, "0" * 2 * DIGEST_BYTES)
+    with _digests_beside(frame) as digests:
+        frame.write_parquet(buffer, compression="zstd", compression_level=level, metadata=metadata(blank))
     content = bytearray(buffer.getbuffer())
+    _fill(content, json.dumps(blank).encode(), json.dumps(digests or digest_columns(frame)).encode())
     place = content.rindex(PREFIX + BLANK) + len(PREFIX)
     content[place : place + len(BLANK)] = f"{zlib.crc32(content):08x}".encode()
     return content
+
+
+@contextmanager
+def _digests_beside(frame: pl.DataFrame) -> Iterator[dict[str, str]]:
+    """`digest_columns`, filled in at the end of the block; empty where a thread is not worth it or fails.
+
+    The digests take as long as the encoding, and both leave the interpreter to others.
+    """
+    digests: dict[str, str] = {}
+    thread = threading.Thread(target=lambda: digests.update(digest_columns(frame)), name="digests")
+    if frame.height <= BLOCK_ROWS:
+        yield digests
+        return
+    with suppress(RuntimeError):  # at the end of the interpreter no thread starts
+        thread.start()
+    try:
+        yield digests
+    finally:
+        if thread.ident is not None:
+            thread.join()
+
+
+def _fill(content: bytearray, blank: bytes, text: bytes) -> None:
+    """Put a text of the same length over the last `blank` of a file."""
+    place = content.rindex(blank)
+    content[place : place + len(blank)] = text
 
 
 def metadata(columns: dict[str, str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ itself, and returns integer ids [..., K] (transformers, torchtitan) or a map of 
 (Megatron). Shapes: T tokens, K experts per token, E experts, B sequences, S positions.
 """
 
+import inspect
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
@@ -50,6 +51,7 @@ class RouterWatch:
         self._training_only = training_only
         self._notices = Notices()
         self._mask: Any = None
+        self._mask_place = _mask_place(model)
         self._routers = [_Router(name, module, model) for name, module in routers_of(model)]
         if not self._routers:
             raise RunFolderError(
@@ -112,7 +114,8 @@ class RouterWatch:
         self.close()
 
     def _before_model(self, module: "nn.Module", args: Any, kwargs: dict[str, Any]) -> None:
-        mask = kwargs.get("attention_mask")
+        place = self._mask_place
+        mask = kwargs.get("attention_mask", args[place] if place is not None and place < len(args) else None)
         if mask is None:
             return
         if is_tensor(mask) and mask.ndim == 2:
@@ -237,6 +240,18 @@ def _layer_numbers(routers: list[tuple[int, str]]) -> list[int] | None:
     is_last = not any(MTP_NAME.search(name) for _, name in routers[: len(numbers)])
     extra = range(numbers[-1] + 1, numbers[-1] + 1 + len(routers) - len(numbers))
     return [*numbers, *extra] if is_last else None
+
+
+def _mask_place(model: "nn.Module") -> int | None:
+    """Position of attention_mask among the arguments of the model's `forward`; None where it has none.
+
+    A wrapper such as DistributedDataParallel passes on what it is given to its `module`.
+    """
+    try:
+        names = list(inspect.signature(getattr(model, "module", model).forward).parameters)
+    except (TypeError, ValueError):
+        return None
+    return names.index("attention_mask") if "attention_mask" in names else None
 
 
 def _fitting(mask: Any, num_tokens: int) -> Any:

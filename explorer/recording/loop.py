@@ -15,7 +15,6 @@ import queue
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, get_args
@@ -27,7 +26,7 @@ from explorer.recording.loop_info import describe
 from explorer.recording.loop_steps import LoggedStep, StepWriter
 from explorer.recording.notices import Notices
 from explorer.recording.opening import refuse_a_second_writer
-from explorer.recording.rank_sums import RanksMode, RankSum, await_recorders, this_rank
+from explorer.recording.rank_sums import RanksMode, RankSum, await_recorders, num_ranks, this_rank
 from explorer.recording.run_writer import RunWriter
 from explorer.recording.status import RunStatus, read_recorded_status
 from explorer.recording.tensors import count_ids, own_copy, ready_events
@@ -119,8 +118,8 @@ class Recorder:
         self._lost_since = 0
         self._events: list[tuple[str, str]] = []
         cells = max(1, 2 * sum(self._layout.widths))
-        size = max(8, min(MAX_QUEUED_STEPS, MAX_QUEUED_CELLS // cells))
-        self._queue: queue.Queue[LoggedStep | None] = queue.Queue(size)
+        self._room = max(8, min(MAX_QUEUED_STEPS, MAX_QUEUED_CELLS // cells))
+        self._queue: queue.SimpleQueue[LoggedStep | None] = queue.SimpleQueue()
         self._writer = self._open(report_every_s) if this_rank(self._group)[0] == 0 else None
         self._thread = threading.Thread(target=self._run, name=f"recorder-{path.name}", daemon=True)
         self._thread.start()
@@ -172,7 +171,8 @@ class Recorder:
         scalars = {"lm_loss": lm_loss, "aux_loss": aux_loss, "z_loss": z_loss, "grad_norm": grad_norm}
         scalars |= {"learning_rate": learning_rate, "tokens_seen": tokens_seen}
         for field, value in {"bias": expert_bias, "dropped": dropped_tokens, **scalars}.items():
-            self._take(item, field, value)
+            if value is not None:
+                self._take(item, field, value)
         try:
             self._exchange(item)
             self._put(item)
@@ -196,8 +196,7 @@ class Recorder:
         self._closed = True
         atexit.unregister(self._finish_at_exit)
         try:
-            with suppress(queue.Full):
-                self._queue.put(None, timeout=patience_s)
+            self._queue.put(None)
             self._thread.join(patience_s)
             if self._thread.is_alive():
                 self._say_unfinished(patience_s)
@@ -277,8 +276,7 @@ class Recorder:
             item.scalars[field] = copy
 
     def _exchange(self, item: LoggedStep) -> None:
-        _, size = this_rank(self._group)
-        if size > 1 and self._ranks_mode != "off":
+        if self._ranks_mode != "off" and num_ranks(self._group) > 1:
             values = {
                 "counts": item.counts,
                 "num_out_of_range": item.num_out_of_range,
@@ -291,17 +289,14 @@ class Recorder:
         item.ready = ready_events([item.counts, item.num_out_of_range, item.bias, item.dropped])
 
     def _put(self, item: LoggedStep) -> None:
-        item.num_lost_before = self._lost_since
-        item.events = list(self._events)
-        try:
-            self._queue.put_nowait(item)
-        except queue.Full:
+        if self._queue.qsize() >= self._room:
             self.num_lost += 1
             self._lost_since += 1
             return
+        item.num_lost_before, item.events = self._lost_since, self._events
+        self._lost_since, self._events = 0, []
         self._num_taken += 1
-        self._lost_since = 0
-        self._events.clear()
+        self._queue.put(item)
 
     def _run(self) -> None:
         """The recorder's thread: everything that may wait."""

@@ -71,7 +71,10 @@ class StepWriter:
         self._newest = -1
         self._tokens_seen = 0
         self._seconds_before = 0.0
-        self._tokens_per_step = info.tokens_per_step
+        self._counted_tokens = 0
+        """Tokens of the first step with counts: what a step has where the loop does not state it."""
+        self._first_seen: tuple[int, int] | None = None
+        """First step with a stated `tokens_seen`, and its value."""
         self.num_unwritten = 0
         """Steps that were skipped here: a wrong step, or a disk that refuses."""
         self._is_superseded = False
@@ -90,8 +93,10 @@ class StepWriter:
         recorder = self._recorder_for(step)
         if recorder is None:
             return
-        loads, num_tokens = self._loads(step, item)
-        self._write_records(recorder, step, item, loads, num_tokens)
+        loads, copy, num_tokens = self._loads(step, item)
+        written = self._write_records(recorder, step, item, loads, num_tokens)
+        if copy is not None:
+            self._reporter.add(step, copy, written)
         self._newest = step
         try:
             recorder.step_done(step)
@@ -119,10 +124,15 @@ class StepWriter:
         complete = replace(
             info,
             num_steps=max(info.num_steps, self._newest + 1),
-            tokens_per_step=self._tokens_per_step,
+            tokens_per_step=info.tokens_per_step or self._stated_tokens_per_step() or self._counted_tokens,
         )
         if complete != info:
             atomic_write_json(recorder.path / RUN_FILE, complete.to_dict())
+
+    def _stated_tokens_per_step(self) -> int:
+        """By what the stated `tokens_seen` grew; 0 where that is not known."""
+        step, seen = self._first_seen or (self._newest, 0)
+        return max(0, self._tokens_seen - seen) // (self._newest - step) if self._newest > step else 0
 
     def _recorder_for(self, step: int) -> RunWriter | None:
         """The attempt that `step` belongs to; None where it cannot be recorded."""
@@ -180,12 +190,12 @@ class StepWriter:
         if totals.lm_loss is not None:
             item.scalars["lm_loss"] = totals.lm_loss
 
-    def _loads(self, step: int, item: LoggedStep) -> tuple[LoadRecord | None, int]:
-        """The loads of a step, without the fields that break a rule, and its tokens."""
+    def _loads(self, step: int, item: LoggedStep) -> tuple[LoadRecord | None, LoadRecord | None, int]:
+        """The loads of a step, without the fields that break a rule; the same, checked; and its tokens."""
         if item.counts is None:
             if item.bias is not None:
                 self._notices.once("bias alone", "expert_bias is kept only beside tokens_per_expert.")
-            return None, 0
+            return None, None, 0
         excess = 0 if item.num_out_of_range is None else int(item.num_out_of_range)
         if excess:
             self._notices.once(
@@ -193,7 +203,7 @@ class StepWriter:
                 f"step {step}: selected_experts has {excess} ids beyond the last expert; the counts of the "
                 "step are left out.",
             )
-            return None, 0
+            return None, None, 0
         values = {"expert_bias_LE": item.bias, "dropped_tokens_LE": item.dropped}
         present = {name: value for name, value in values.items() if value is not None}
         while True:
@@ -204,13 +214,12 @@ class StepWriter:
                 self._say_left_out(str(error))
                 wrong = next((name for name in present if f".{name} " in str(error)), None)
                 if wrong is None:
-                    return None, 0
+                    return None, None, 0
                 del present[wrong]
                 continue
-            self._reporter.add(step, copy)
             dropped = 0 if copy.dropped_tokens_LE is None else int(copy.dropped_tokens_LE.sum())
             assignments = int(copy.tokens_LE.sum()) + dropped
-            return record, round(assignments / max(1, self._layout.num_layers * self._layout.top_k))
+            return record, copy, round(assignments / max(1, self._layout.num_layers * self._layout.top_k))
 
     def _write_records(
         self,
@@ -219,22 +228,23 @@ class StepWriter:
         item: LoggedStep,
         loads: LoadRecord | None,
         num_tokens: int,
-    ) -> None:
+    ) -> StepRecord:
         scalars = {name: self._float(step, name, value) for name, value in item.scalars.items()}
         scalars.pop("by_rank", None)
         seen = scalars.pop("tokens_seen", None)
         self._tokens_seen = self._tokens_seen + num_tokens if seen is None else int(seen)
-        self._tokens_per_step = self._tokens_per_step or num_tokens
+        if seen is not None:
+            self._first_seen = self._first_seen or (step, int(seen))
+        self._counted_tokens = self._counted_tokens or num_tokens
         seconds = self._seconds_before + item.seconds
-        recorder.record(
-            StepRecord(
-                step=step,
-                tokens_seen=self._tokens_seen,
-                lm_loss=scalars.pop("lm_loss", None),
-                wall_time_s=seconds,
-                **scalars,
-            )
+        written = StepRecord(
+            step=step,
+            tokens_seen=self._tokens_seen,
+            lm_loss=scalars.pop("lm_loss", None),
+            wall_time_s=seconds,
+            **scalars,
         )
+        recorder.record(written)
         if loads is not None:
             recorder.record(loads)
         if (by_rank := item.scalars.get("by_rank")) is not None:
@@ -244,6 +254,7 @@ class StepWriter:
             item.events.append(("recording_gap", detail))
         for kind, detail in item.events:
             recorder.record(EventRecord(step=step, kind=kind, detail=detail))
+        return written
 
     def _float(self, step: int, name: str, value: Any) -> float | None:
         """The value as a number; None after a notice if it is not one."""

@@ -45,17 +45,25 @@ class RankTotals:
     """Ranks without usable counts."""
 
 
+def _is_initialized() -> bool:
+    torch = sys.modules.get("torch")
+    return bool(torch and torch.distributed.is_available() and torch.distributed.is_initialized())
+
+
+def num_ranks(group: Any = None) -> int:
+    """The number of ranks of the group; 1 without a process group (yet)."""
+    return int(sys.modules["torch"].distributed.get_world_size(group)) if _is_initialized() else 1
+
+
 def this_rank(group: Any = None) -> tuple[int, int]:
     """(rank in the group, its number of ranks) of this process.
 
     Without a process group (yet) there is one rank; torchrun says in RANK which one this will be.
     """
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.distributed.is_available() or not torch.distributed.is_initialized():
+    if not _is_initialized():
         rank = os.environ.get("RANK", "0")
         return int(rank) if rank.isdigit() else 0, 1
-    dist = torch.distributed
-    return dist.get_rank(group), dist.get_world_size(group)
+    return sys.modules["torch"].distributed.get_rank(group), num_ranks(group)
 
 
 def await_recorders(group: Any, notices: Notices) -> None:

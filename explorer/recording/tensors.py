@@ -28,13 +28,13 @@ def own_copy(value: Any) -> Any:
     if is_tensor(value):
         return value.detach().clone()
     if isinstance(value, list | tuple):
-        if len(value) > 1 and all(map(is_tensor, value)):
+        first = value[0] if value else None
+        if len(value) > 1 and is_tensor(first):
             import torch
 
-            # Layers of different widths or on different devices are copied one by one.
-            with torch.no_grad(), suppress(RuntimeError):
-                return torch.stack(list(value))
-        first = value[0] if value else None
+            # Layers of different widths, on different devices or of other kinds are copied one by one.
+            with suppress(RuntimeError, TypeError):
+                return torch.stack(value).detach()
         if isinstance(first, np.ndarray) and all(
             isinstance(v, np.ndarray) and v.dtype == first.dtype and v.shape == first.shape for v in value
         ):
@@ -46,7 +46,7 @@ def own_copy(value: Any) -> Any:
 def ready_events(values: list[Any]) -> list[Any]:
     """CUDA events after which the copies in `values` may be read from another thread."""
     flat = [part for value in values for part in (value if isinstance(value, list) else [value])]
-    devices = {part.device for part in flat if is_tensor(part) and part.device.type == "cuda"}
+    devices = {part.device for part in flat if is_tensor(part) and part.is_cuda}
     if not devices:
         return []
     import torch

@@ -14,7 +14,7 @@ from explorer.metrics.windows import DEAD_STEPS, bias_spread
 from explorer.recording.info import RunInfo
 from explorer.recording.layout import Layout
 from explorer.recording.notices import Notices
-from explorer.records.records import LoadRecord
+from explorer.records.records import LoadRecord, StepRecord
 
 DEFAULT_INTERVAL_S = 30.0
 
@@ -22,8 +22,8 @@ DEFAULT_INTERVAL_S = 30.0
 class Health(Protocol):
     """What a reporter asks of `explorer.health.live.LiveHealth`."""
 
-    def add(self, loads: LoadRecord) -> None:
-        """Take in checked loads."""
+    def add(self, loads: LoadRecord, step: StepRecord | None = None) -> None:
+        """Take in checked loads and the losses of their step."""
 
     def lines(self) -> list[str]:
         """Findings that were not said yet."""
@@ -65,7 +65,7 @@ class Reporter:
         self._last = clock()
         self._loss_was_finite = True
 
-    def add(self, step: int, loads: LoadRecord) -> None:
+    def add(self, step: int, loads: LoadRecord, losses: StepRecord | None = None) -> None:
         """Take in checked loads: [L, E], or [C] where layers have different widths."""
         if self._interval_s is None:
             return
@@ -73,7 +73,7 @@ class Reporter:
         self._tokens_C += tokens_C
         self._num_steps += 1
         if self._health is not None:
-            self._health.add(loads)
+            self._health.add(loads, losses)
         self._idle_steps_C = np.where(tokens_C == 0, self._idle_steps_C + 1, 0)
         is_dead_C = self._idle_steps_C >= DEAD_STEPS
         died = is_dead_C & ~self._is_dead_C

@@ -20,9 +20,14 @@ Policy = Literal["hierarchical", "global"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 
-def contiguous(num_layers: int, num_experts: int) -> Slots:
-    """Every expert once, in the order of their indices: [L, E]."""
-    return np.tile(np.arange(num_experts), (num_layers, 1))
+def contiguous(num_layers: int, num_experts: int, gpus: int = 1) -> Slots:
+    """Every expert once, in the order of their indices: [L, E].
+
+    Where the GPUs do not divide the experts, the first experts follow again until every GPU is full, as
+    servers place them before any load is known.
+    """
+    slots = -(-num_experts // gpus) * gpus
+    return np.tile(np.arange(slots) % num_experts, (num_layers, 1))
 
 
 def plan(

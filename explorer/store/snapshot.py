@@ -1,4 +1,4 @@
-"""What all readers of one committed state of the index share: the keys of the runs, and a few rows about them.
+"""What all readers of one committed state of the index share: the keys of the runs, and some rows about them.
 
 A view of the index joins the rows of a table with the list of runs, and planning that join takes longer than
 reading most results. A statement about one run of a known key reads the table itself instead.

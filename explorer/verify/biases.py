@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from explorer.config.rule_text import LossFree
+from explorer.config.rule_text import LossFree, Smebu
 from explorer.config.run import BalancerConfig
-from explorer.routing.balancing import neutral_bias
+from explorer.routing.balancing import is_frozen, neutral_bias
 from explorer.routing.bias_step import BiasStep, recompute, rule_in_force, stated_balancer
 from explorer.verify.data import Loads, RunData
 from explorer.verify.findings import Check, Difference, Findings
-from explorer.verify.memory import GAP, MeanUpdate, RunningMean
+from explorer.verify.memory import GAP, MeanUpdate, RunningMean, RunningMove
 
 Floats = NDArray[np.float32]
 
@@ -77,7 +77,7 @@ class _Biases:
         self.findings, self.run, self.balancer = findings, run, balancer
         self.loads: Loads = run.loads
         self.whole_SL = self.loads.is_whole(run.width_L)
-        self.mean = RunningMean(balancer)
+        self.mean, self.move = RunningMean(balancer), RunningMove(balancer)
         self.logged = {"eval_loads": _evaluated(run), "probe_scores": _probed(run)}
 
     def check(self) -> None:
@@ -133,6 +133,8 @@ class _Biases:
         moving = next((rule for rule in self.balancer.rules_at(step) if rule.moves_bias), None)
         if isinstance(moving, LossFree) and moving.load_ema:
             return self._work_from_mean(moving, index, step)
+        if isinstance(moving, Smebu):
+            return self._work_from_move(moving, index, step)
         force = None if moving is None else rule_in_force(self.run.info.config, step, self.run.info.balancer)
         if force is None or isinstance(force, str):
             return force
@@ -153,6 +155,24 @@ class _Biases:
         def update(place: int) -> MeanUpdate:
             mean_E = mean_LE[place, : self.run.width_L[place]]
             return self.mean.update(rule, step, mean_E, self._bias(index, place).values_E)
+
+        return update
+
+    def _work_from_move(self, rule: Smebu, index: int, step: int) -> "Work | str | None":
+        if is_frozen(rule.freeze_after_step, step):
+            return lambda place: MeanUpdate.none(self._bias(index, place).values_E)
+        is_whole = bool(self.whole_SL[index].all())
+        tokens = [self._tokens(index, place) for place in range(len(self.loads.layers))]
+        moves = self.move.read(rule, step, tokens) if is_whole else None
+        if moves is None:
+            return GAP
+        if _form(self.balancer, step + 1) != rule.bias_form:
+            return None
+
+        def update(place: int) -> MeanUpdate:
+            before_E = self._bias(index, place).values_E
+            after_E = before_E + moves[place].astype(np.float32)
+            return MeanUpdate(before_E=before_E, after_E=after_E, rate=rule.bias_update_rate)
 
         return update
 

@@ -1,27 +1,29 @@
-"""The running mean of the counts that a loss-free rule with `load_ema` uses. It is not recorded, but follows
-from the recorded counts of every step since the rule came into force.
+"""What rules remember between steps: the running mean of the counts (`load_ema`), and SMEBU's last move.
+
+Neither is recorded, but both follow from the recorded counts of every step since the rule came into force.
 
 L layers, E experts. The precision is that of training: float64 for the mean, float32 for the bias.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.config.rule_text import LossFree
+from explorer.config.rule_text import LossFree, Smebu
 from explorer.config.run import BalancerConfig
-from explorer.routing.balancing import bias_delta, decayed_rate
+from explorer.routing.balancing import bias_delta, decayed_rate, load_error, soft_clamped, with_momentum
 from explorer.routing.bias_step import ROUNDINGS
 
 Floats = NDArray[np.float32]
-GAP = "The rule reads a running mean of the counts, and a step since it came into force was not recorded."
+GAP = "The rule remembers the counts of earlier steps, and a step since it came into force was not recorded."
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeanUpdate:
-    """One update of a layer's bias from a running mean. Arrays are [E]."""
+    """One update of a layer's bias by a rule that remembers earlier steps. Arrays are [E]."""
 
     before_E: Floats
     after_E: Floats
@@ -49,8 +51,7 @@ class RunningMean:
 
     def read(self, rule: LossFree, step: int, tokens_LE: NDArray[np.int64]) -> NDArray[np.float64] | None:
         """The mean after `step`, [L, E]; None after a step without counts. Steps come in ascending order."""
-        since = max((change.step for change in self.balancer.schedule if change.step <= step), default=0)
-        if step == since:
+        if step == _since(self.balancer, step):
             self._mean_LE = tokens_LE.astype(np.float64)
         elif step == self._last_step + 1:
             self._mean_LE = rule.load_ema * self._mean_LE + tokens_LE
@@ -61,9 +62,43 @@ class RunningMean:
 
     def update(self, rule: LossFree, step: int, mean_E: NDArray[np.float64], before_E: Floats) -> MeanUpdate:
         """The update of one layer's bias after `step`."""
-        since = max((change.step for change in self.balancer.schedule if change.step <= step), default=0)
-        rate = decayed_rate(rule.bias_update_rate, rule.step_decay, step - since + 1)
+        updates = step - _since(self.balancer, step) + 1
+        rate = decayed_rate(rule.bias_update_rate, rule.step_decay, updates)
         delta_E = bias_delta(
             mean_E, update_rule=rule.update_rule, bias_update_rate=rate, centred=rule.centred
         )
         return MeanUpdate(before_E=before_E, after_E=before_E + delta_E.astype(np.float32), rate=rate)
+
+
+@dataclass
+class RunningMove:
+    """SMEBU's m_n = β m_{n-1} + (1 - β) u d_n, what it adds to the bias; by layer."""
+
+    balancer: BalancerConfig
+    _last_step: int = -2
+    _moves: list[NDArray[np.float64]] = field(default_factory=list)
+
+    def read(
+        self, rule: Smebu, step: int, tokens: Sequence[NDArray[np.int64]]
+    ) -> list[NDArray[np.float64]] | None:
+        """The move after `step`, [E] per layer; None after a step without counts. Steps come in ascending
+        order.
+
+        tokens: [E] per layer.
+        """
+        if step == _since(self.balancer, step):
+            self._moves = [np.zeros(len(tokens_E)) for tokens_E in tokens]
+        elif step != self._last_step + 1:
+            return None
+        self._last_step = step
+        fresh = [rule.bias_update_rate * soft_clamped(load_error(one), rule.sharpness) for one in tokens]
+        self._moves = [
+            with_momentum(move_E, fresh_E, rule.momentum)
+            for move_E, fresh_E in zip(self._moves, fresh, strict=True)
+        ]
+        return self._moves
+
+
+def _since(balancer: BalancerConfig, step: int) -> int:
+    """The step from which the rules of `step` are in force."""
+    return max((change.step for change in balancer.schedule if change.step <= step), default=0)

@@ -12,6 +12,7 @@ import servers
 from explorer.running.run_queue import STOP_GRACE_S
 
 ROOT = Path(__file__).parents[2]
+TRAINING_APP = Path(__file__).with_name("training_app.py")
 STOP_S = 20.0
 """A server without trainings that takes longer to end after SIGTERM is a failure, not a slow machine."""
 
@@ -19,13 +20,17 @@ STOP_S = 20.0
 class AppServer:
     """`streamlit run app.py` as a user starts it; `stop` ends it, `kill` as SIGKILL does."""
 
-    def __init__(self, folder: Path, shipped: Path | None = None) -> None:
+    def __init__(self, folder: Path, shipped: Path | None = None, pause_s: float | None = None) -> None:
+        """pause_s: its trainings are not niced and rest so long after each step; None: trainings as they are
+        for users."""
         self.runs = folder / "runs"
         port = servers.free_port()
-        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+        start = ["-m", "streamlit"] if pause_s is None else [str(TRAINING_APP), str(pause_s)]
+        command = [sys.executable, *start, "run", "app.py", "--server.port", str(port)]
         command += ["--server.headless", "true", "--server.fileWatcherType", "none"]
         environment = {
             **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
             "EXPLORER_RUNS": str(self.runs),
             "EXPLORER_SHIPPED_RUNS": str(shipped or folder / "nothing"),
             "EXPLORER_INDEX": str(folder / "index.duckdb"),
@@ -45,7 +50,7 @@ class AppServer:
 
     def stop(self) -> None:
         """End it as a user does. Raises AssertionError with the stack of every thread if it does not end."""
-        # Trainings are niced: beside other work a last checkpoint may take its time.
+        # Beside other work a last checkpoint may take its time.
         limit = STOP_S + (STOP_GRACE_S if self._is_training() else 0)
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)

@@ -39,8 +39,16 @@ def context(browser: "Browser") -> Iterator["BrowserContext"]:
     """What the pages of a worker share: the scripts of the app are fetched and compiled once."""
     context = page_state.watch(browser.new_context(viewport={"width": 1400, "height": 1000}))
     context.set_default_timeout(servers.PATIENCE_S * 1000)
+    keep_process(context)
     yield context
     context.close()
+
+
+def keep_process(context: "BrowserContext") -> None:
+    """Open an empty page of the servers' site: while it is open, the process of their pages does not end."""
+    page = context.new_page()
+    page.route("**/*", lambda route: route.fulfill(body="<title>empty</title>", content_type="text/html"))
+    page.goto("http://127.0.0.1/")
 
 
 @pytest.fixture

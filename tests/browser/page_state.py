@@ -72,10 +72,20 @@ SETTLED = """([quiet, frames]) => {
     return still && state.frames > frames && performance.now() - state.since > quiet;
 }"""
 
+# What turns or shimmers while a page waits is drawn 60 times a second, by the processor that it waits for.
+STILL = """() => {
+    const still = new CSSStyleSheet();
+    const waiting = ["stStatusWidget", "stSkeleton", "stAppSkeleton"].map((id) => `[data-testid="${id}"]`);
+    still.replaceSync(`${waiting} { display: none !important; }`);
+    document.adoptedStyleSheets.push(still);
+}"""
+
 
 def watch(context: BrowserContext) -> BrowserContext:
-    """Every page that this context opens from now on can be waited for with `settled`."""
+    """Every page that this context opens from now on can be waited for with `settled`, and hides what turns
+    while it waits."""
     context.add_init_script(f"({WATCH})()")
+    context.add_init_script(f"({STILL})()")
     return context
 
 

@@ -15,6 +15,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+# A page lives for seconds: code that runs a few hundred times is not worth a compiler that makes it quicker,
+# and pages of one process share what has been compiled. Loops that run long are compiled as ever.
+FLAGS += ["--js-flags=--invocation-count-for-maglev=8000 --invocation-count-for-turbofan=60000"]
+FLAGS += ["--process-per-site"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """A server of this machine is asked directly, whatever proxy the environment names."""

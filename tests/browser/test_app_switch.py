@@ -28,7 +28,7 @@ WINDOW = 150
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[AppServer]:
-    server = AppServer(tmp_path)
+    server = AppServer(tmp_path, pause_s=0)
     try:
         yield server.wait()
     finally:

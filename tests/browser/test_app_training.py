@@ -23,9 +23,15 @@ from explorer.recording.status import process_start  # noqa: E402
 
 
 @pytest.fixture
-def server(tmp_path: Path, context: BrowserContext) -> Iterator[AppServer]:
+def pause_s() -> float:
+    """How long a training rests after each step: it goes on, and needs not get far."""
+    return 0.05
+
+
+@pytest.fixture
+def server(tmp_path: Path, context: BrowserContext, pause_s: float) -> Iterator[AppServer]:
     """Its pages are closed with it: after a failure they would go on drawing beside the tests that follow."""
-    server, others = AppServer(tmp_path), set(context.pages)
+    server, others = AppServer(tmp_path, pause_s=pause_s), set(context.pages)
     try:
         yield server.wait()
     finally:
@@ -66,8 +72,8 @@ def wait_for_ticks(page: Page, more: int) -> None:
 
 
 def wait_while_they_train(page: Page, server: AppServer) -> None:
-    """Until every run has ended. On a busy machine that takes as long as it takes: trainings are niced, so
-    only runs that stand still for `PATIENCE_S` fail the test."""
+    """Until every run has ended. On a busy machine that takes as long as it takes: only runs that stand still
+    for `PATIENCE_S` fail the test."""
     seen: list[object] = []
     end = time.monotonic()
     while time.monotonic() < end + PATIENCE_S:
@@ -92,16 +98,13 @@ def go_to_compare(page: Page) -> None:
     raise AssertionError("three clicks on Compare did not leave the page")
 
 
+@pytest.mark.parametrize("pause_s", [0])
 def test_runs_train_live_wait_in_line_and_stay_in_the_list(
     context: BrowserContext, server: AppServer
 ) -> None:
-    page = start(context, server, ["none", "aux_loss", "loss_free"], 1000)
+    page = start(context, server, ["none", "aux_loss", "loss_free"], 300)
     expect(page.get_by_text("queued")).to_have_count(1)
     expect(page.locator(f"{CHARTS} svg").first).to_be_visible()
-    before = x_domain(page)[1]
-    # Looked for now and then: at every 20 ms the page would have no time to draw.
-    while x_domain(page)[1] <= before:
-        page.wait_for_timeout(500)
     wait_while_they_train(page, server)
     expect(page.get_by_role("heading", name="Trained here")).to_be_visible()
     states = [status["state"] for status in statuses(server).values()]
@@ -118,7 +121,8 @@ def test_a_zoom_stays_over_live_ticks_a_closed_tab_stops_nothing_and_replay_grow
     page = start(context, server, ["none", "loss_free"], 20_000)
     expect(page.locator(f"{CHARTS} svg").first).to_be_visible()
     expect(page.get_by_text(re.compile(r"^Now: .*;")).first).to_be_visible()
-    wait_for(lambda: x_domain(page)[1] > 50)
+    drawn = x_domain(page)[1]
+    wait_for(lambda: x_domain(page)[1] > max(drawn, 50))
     page.keyboard.down("Control")
     wait_for(lambda: zoomed_in(page, to=20))
     page.keyboard.up("Control")

@@ -27,7 +27,7 @@ def test_every_part_is_a_comparison_of_its_claim() -> None:
     for part, row in zip(aux_loss_cost.PARTS, table.to_dicts(), strict=True):
         one = comparison(part.claim, part.number)
         assert one is not None
-        assert row["verdict"] == f"{one.verdict} (claim {part.claim})"
+        assert row["verdict"] == f"{one.verdict} (claim\u00a0{part.claim})"
         assert row["measured"] == one.comparison.words
 
 

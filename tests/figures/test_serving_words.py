@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from explorer.charts import serving_placement as charts
 from explorer.figures.serving import hot_set, placement
+from explorer.figures.serving.settings import Layout
 from explorer.figures.serving.windows import Window
 
 
@@ -51,3 +53,12 @@ def test_an_interval_has_the_sign_of_its_sentence(
 ) -> None:
     judged: Any = SimpleNamespace(saving=saving, low=low, high=high)
     assert expected in placement._change(judged)
+
+
+@pytest.mark.parametrize(("gpus", "outline"), [(32, 0.6), (320, 0)])
+def test_bars_of_many_gpus_have_no_outline_that_would_hide_them(gpus: int, outline: float) -> None:
+    layout = Layout(gpus=gpus, nodes=gpus // 8, groups=1, copies=0, policy="global")
+    rows = placement.slot_rows(np.arange(320) % 256, np.arange(1, 257), layout)
+    chart = charts.slots(rows, gpus, layout.nodes, top=2.0).to_dict()
+    widths = [part["mark"].get("strokeWidth") for part in chart["layer"] if part["mark"]["type"] == "bar"]
+    assert outline in widths

@@ -4,13 +4,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import altair as alt
 import numpy as np
 import pytest
+from eplb_example import EXAMPLE, PUBLISHED
 from probe_runs import probe_info, probe_record, rule_biases, write_probe_run
 from sentences import sentence
-from store_runs import random_counts, write_run
+from store_runs import make_info, random_counts, record_steps, write_run
 
 from explorer.figures.arms import Run, run_from_row
 from explorer.figures.load_kind import KindOfLoads
@@ -26,6 +28,7 @@ from explorer.figures.store import OpenStore, Trace
 from explorer.figures.views import serving as view
 from explorer.figures.views import serving_choices as choices
 from explorer.queries.runs import list_runs
+from explorer.recording.run_writer import RunWriter
 from explorer.routing import placement
 from explorer.store import Index
 
@@ -250,12 +253,38 @@ def test_every_offered_layout_can_be_planned(opened: tuple[OpenStore, list[Run]]
             offered = options.of(choices.GROUPS, {"gpus": gpus, "nodes": nodes})
             for groups in {offered[0], offered[-1]}:
                 sizes = {"gpus": int(gpus), "nodes": int(nodes), "groups": int(groups)}
-                slots = experts + int(gpus)
+                slots = (-(-experts // int(gpus)) + 1) * int(gpus)
+                if options.of(choices.PLACEMENT, {"nodes": nodes}) == ("global",):
+                    assert experts % int(nodes)
+                    continue
                 planned = placement.plan(loads, slots=slots, **sizes, policy="hierarchical")
                 assert planned.shape == (1, slots)
     default = choices.default_gpus(experts)
     assert str(default) in options.of(choices.GPUS, {})
     assert default % choices.default_nodes(default) == 0
+
+
+def test_the_published_example_of_eplb_on_the_page(tmp_path: Path) -> None:
+    """12 experts on 8 GPUs of 2 nodes: GPUs that do not divide the experts, filled up with 4 copies."""
+    with RunWriter.create(tmp_path / "runs", make_info(experts=12, num_steps=2)) as recorder:
+        record_steps(recorder, np.array([EXAMPLE] * 2), range(2), np.zeros((2, 2, 12)))
+    with Index.open(tmp_path / "index.duckdb") as index:
+        index.ingest([tmp_path / "runs"])
+        with index.cursor() as cur:
+            runs = [run_from_row(row) for row in list_runs(cur).to_dicts()]
+        layout = {"gpus": 8, "nodes": 2, "groups": 4, "copies": 0, "placement": "hierarchical"}
+        for layer in range(2):
+            panels = answers((OpenStore(index), runs), windows=2, layer=layer, **layout)
+            table = panels["serving_planned"].table
+            assert table is not None
+            found = [sorted(table.filter(gpu=gpu)["expert"]) for gpu in range(8)]
+            assert found == [sorted(PUBLISHED[layer][2 * gpu : 2 * gpu + 2]) for gpu in range(8)]
+            assert table["node"].to_list() == [gpu // 4 for gpu in table["gpu"]]
+            levels = panels["serving_levels"].table
+            assert levels is not None
+            before = slow_gpu_loads([*range(12), *range(4)], EXAMPLE[layer], 8)
+            ratio = levels.filter(level="GPU", layer=layer)["ratio"].item()
+            assert ratio == pytest.approx(max(before) * 8 / sum(before))
 
 
 @pytest.mark.parametrize(

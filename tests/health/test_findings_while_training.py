@@ -11,7 +11,7 @@ from explorer.recording import Recorder, RunInfo
 from explorer.recording.layout import Layout
 from explorer.recording.notices import Notices
 from explorer.recording.terminal import Reporter, live_health
-from explorer.records.records import LoadRecord
+from explorer.records.records import LoadRecord, StepRecord
 
 INFO = RunInfo(
     run_id="run", name="run", num_moe_layers=2, num_experts=8, top_k=2, tokens_per_step=64, num_steps=0
@@ -66,7 +66,7 @@ def test_the_reporter_says_it_after_its_line_and_survives_a_failing_check(
         def __init__(self) -> None:
             self.answers = [["health: a"], [], None]
 
-        def add(self, loads: LoadRecord) -> None: ...
+        def add(self, loads: LoadRecord, step: StepRecord | None = None) -> None: ...
 
         def lines(self) -> list[str]:
             answer = self.answers.pop(0)

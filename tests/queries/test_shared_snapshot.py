@@ -1,7 +1,7 @@
 """Statements of one run read its own rows, and what cursors share is of the state that they see."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def three(index: Index, base: Path) -> Index:
 
 
 @pytest.fixture
-def executed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def executed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The statements as they are run."""
     result: list[str] = []
 
@@ -63,7 +63,7 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return result[-1]
 
     monkeypatch.setattr(_frames, "direct", listed)
-    yield result
+    return result
 
 
 @pytest.mark.parametrize("name", QUERIES)

@@ -1,7 +1,10 @@
 """A table file carries checksums over its values: a flipped bit is never read as another value."""
 
+import json
 import random
+import threading
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ from sentences import pattern, sentence
 from store_runs import write_run
 
 from explorer.errors import UnreadableRunError
-from explorer.recording import RunFolder, check_file
+from explorer.recording import RunFolder, check_file, checksums
 from explorer.recording import compaction as compaction_module
 from explorer.recording.checksums import BLOCK_ROWS, COLUMNS_KEY, FILE_KEY, digest_columns, digest_files
 from explorer.recording.parts import parse_part, write_parquet
@@ -253,3 +256,23 @@ class TestFiles:
     def test_the_empty_table_has_checksums_too(self, tmp_path: Path) -> None:
         write_parquet(table().head(0), tmp_path / "a.parquet")
         assert check_file(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_digests_beside_the_encoding_are_those_of_the_rows(
+    monkeypatch: pytest.MonkeyPatch, is_late: bool
+) -> None:
+    """A large part's are computed in a thread; where none can start any more, after the encoding."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    frame = pl.DataFrame({"step": np.arange(50) // 3, "tokens": np.arange(50), "domain": ["a", "b"] * 25})
+    whole = bytes(checksums.parquet_bytes(frame, level=1))
+    monkeypatch.setattr(checksums, "BLOCK_ROWS", 16)
+    if is_late:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+    content = bytes(checksums.parquet_bytes(frame, level=1))
+    metadata = pl.read_parquet_metadata(BytesIO(content))
+    assert json.loads(metadata[checksums.COLUMNS_KEY]) == checksums.digest_columns(frame)
+    assert len(content) == len(whole)

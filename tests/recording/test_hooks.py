@@ -159,6 +159,24 @@ def test_recomputation_is_not_counted(reentrant: bool) -> None:
     assert taken(watcher) == once
 
 
+def test_a_mask_that_is_given_by_position_counts_too() -> None:
+    class Wrapper(torch.nn.Module):
+        """Passes everything on, as DistributedDataParallel does."""
+
+        def __init__(self, module: Any) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, *inputs: Any, **kwargs: Any) -> Any:
+            return self.module(*inputs, **kwargs)
+
+    model = make_model("Mixtral").train()
+    for called in (model, Wrapper(model)):
+        with watch(called) as watcher:
+            called(batch(), torch.tensor(LEFT))
+            assert sum(map(sum, taken(watcher))) == 3 * K * sum(map(sum, LEFT))
+
+
 def test_evaluation_between_steps_is_not_counted() -> None:
     model = make_model("Mixtral").train()
     watcher = watch(model)

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from explorer.errors import RunFolderError
 from explorer.recording import Recorder, RunFolder
 from explorer.recording import loop as loop_module
+from explorer.recording.tensors import own_copy
 
 L, E, K = 2, 4, 2
 ROOT = Path(__file__).parents[2]
@@ -349,3 +351,19 @@ def test_a_forked_child_leaves_the_run_alone(tmp_path: Path, capsys: pytest.Capt
         rec.finish()
         rec._process = os.getpid()
     assert loads(tmp_path).keys() == {0}
+
+
+def test_layers_in_a_list_are_copied_whatever_they_are() -> None:
+    """In one call where they are alike; without the graph of a parameter, apart from the loop's memory."""
+    parameters = [torch.nn.Parameter(torch.full((4,), float(n))) for n in range(3)]
+    joined = own_copy(parameters)
+    assert isinstance(joined, torch.Tensor)
+    assert not joined.requires_grad
+    assert joined.grad_fn is None
+    for several in (parameters, (torch.zeros(4), torch.zeros(5)), [torch.zeros(4), np.zeros(4)]):
+        copies = list(own_copy(several))
+        before = [np.array(copy) for copy in copies]
+        with torch.no_grad():
+            for layer in several:
+                layer += 1
+        assert all(np.array_equal(copy, old) for copy, old in zip(copies, before, strict=True))

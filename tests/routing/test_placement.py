@@ -5,21 +5,12 @@ from itertools import combinations_with_replacement, permutations
 
 import numpy as np
 import pytest
+from eplb_example import EXAMPLE, PUBLISHED
 from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.errors import ConfigError
 from explorer.routing import placement
-
-EXAMPLE = [
-    [90, 132, 40, 61, 104, 165, 39, 4, 73, 56, 183, 86],
-    [20, 107, 104, 64, 19, 197, 187, 157, 172, 86, 16, 27],
-]
-PUBLISHED = [
-    [5, 6, 5, 7, 8, 4, 3, 4, 10, 9, 10, 2, 0, 1, 11, 1],
-    [7, 10, 6, 8, 6, 11, 8, 9, 2, 4, 5, 1, 5, 0, 3, 1],
-]
-"""Experts of 16 slots on 8 GPUs of 2 nodes, from the README of github.com/deepseek-ai/EPLB."""
 
 
 @st.composite

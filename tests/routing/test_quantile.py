@@ -242,6 +242,30 @@ def test_the_strategy_uses_the_linear_reading_and_centres_it(case) -> None:
     assert moved == pytest.approx(slow - slow.mean(), abs=2 * quantiles.bin_width(bias.tolist(), 50))
 
 
+TITAN_ROWS = [
+    [[0.92, 0.68, 0.31, 0.07], [0.07, 0.31, 0.92, 0.68]],
+    [[0.68, 0.92, 0.07, 0.31], [0.31, 0.07, 0.68, 0.92]],
+]
+TITAN_ALONE = [
+    [[-0.5, -0.1, 0.1, 0.5], [0.5, 0.1, -0.5, -0.1]],
+    [[-0.1, -0.5, 0.5, 0.1], [0.1, 0.5, -0.1, -0.5]],
+]
+TITAN_TOGETHER = [[-0.2, 0.2, -0.2, 0.2], [0.2, -0.2, 0.2, -0.2]]
+"""Scores, and the biases that torchtitan's quantile router must reach: two layers, two ranks of four equal
+tokens each, K = 1, 10 bins, no bias before. The numbers are those of its test of the distributed update (pull
+request 4577); no release has the router, 0.3.0 being the last."""
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_p10_the_linear_reading_reaches_the_biases_of_torchtitans_own_test(layer: int) -> None:
+    rule = Quantile(num_bins=10, estimator="linear")
+    ranks = [np.tile(row, (4, 1)) for row in TITAN_ROWS[layer]]
+    for rank, expected in zip(ranks, TITAN_ALONE[layer], strict=True):
+        assert through_the_strategy(rule, [rank], [0.0] * 4, 1)[0] == pytest.approx(expected, abs=ULP)
+    together = through_the_strategy(rule, ranks, [0.0] * 4, 1)[0]
+    assert together == pytest.approx(TITAN_TOGETHER[layer], abs=ULP)
+
+
 def test_the_linear_reading_needs_a_histogram() -> None:
     with pytest.raises(ConfigError, match=r"quantile.estimator = 'linear'"):
         Quantile(num_bins=0, estimator="linear")

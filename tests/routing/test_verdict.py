@@ -64,6 +64,60 @@ def test_the_time_is_the_sum_of_every_batchs_busiest_gpu() -> None:
     assert result.before_L[0] == pytest.approx(slow / (both.sum() / GPUS))
 
 
+def slow_saving(loads: list[list[list[list[float]]]]) -> float:
+    """The saving by loops, from loads [placement][batch][layer][GPU]: of the sum of the layers' times."""
+    times = []
+    for batches in loads:
+        time = 0.0
+        for layer in range(len(batches[0])):
+            longest = sum(max(batch[layer]) for batch in batches)
+            mean = sum(sum(batch[layer]) / len(batch[layer]) for batch in batches)
+            time += longest / mean if mean else 0.0
+        times.append(time)
+    return 1 - times[1] / times[0]
+
+
+def gpu_loads_slowly(slots: list[list[int]], batch: list[list[int]]) -> list[list[float]]:
+    """[layer][GPU] of one batch: every copy of an expert serves an equal share of its tokens."""
+    found = []
+    for row, counts in zip(slots, batch, strict=True):
+        size = len(row) // GPUS
+        gpus = [row[g * size : (g + 1) * size] for g in range(GPUS)]
+        found.append([sum(counts[e] / row.count(e) for e in gpu) for gpu in gpus])
+    return found
+
+
+@pytest.mark.parametrize("number", [23, 3])
+def test_the_interval_is_that_of_loops_over_the_same_draws(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of batches drawn with replacement; with few batches, counts drawn anew."""
+    monkeypatch.setattr(verdict, "DRAWS_OF_BATCHES", 40)
+    monkeypatch.setattr(verdict, "DRAWS_OF_TOKENS", 40)
+    batches = poisson(SKEW * 100, number)
+    result = judged(batches)
+    planned = placement.plan(batches.sum(0), slots=EXPERTS + GPUS, gpus=GPUS).tolist()
+    both = ([list(range(EXPERTS))] * 2, planned)
+    rng = np.random.default_rng(0)
+    drawn: list[list[np.ndarray]] = []
+    if number >= verdict.LEAST_BATCHES:
+        blocks = np.array_split(batches, verdict.MOST_BLOCKS)
+        weights = rng.multinomial(len(blocks), [1 / len(blocks)] * len(blocks), size=40)
+        for row in weights.tolist():
+            drawn.append([batch for n, block in zip(row, blocks, strict=True) for batch in [*block] * n])
+    else:
+        anew = [rng.poisson(batch, (40, *batch.shape)) for batch in batches]
+        drawn = [[one[draw] for one in anew] for draw in range(40)]
+    savings = [
+        slow_saving([[gpu_loads_slowly(slots, one.tolist()) for one in draw] for slots in both])
+        for draw in drawn
+    ]
+    assert (result.low, result.high) == pytest.approx(tuple(np.percentile(savings, [2.5, 97.5])))
+    assert result.saving == pytest.approx(
+        slow_saving([[gpu_loads_slowly(slots, one.tolist()) for one in batches] for slots in both])
+    )
+
+
 def test_the_interval_covers_the_true_saving_about_as_often_as_it_says() -> None:
     rates = SKEW * 40.0
     plan = poisson(rates, 1, seed=77)[0]

@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from explorer.ui.server.bursts import Bursts
+from explorer.ui.server.bursts import PART_BYTES, Bursts
 
 LONG_S, SOON_S = 3600.0, 0.0
 Script = Callable[[Send], Awaitable[None]]
@@ -163,3 +163,49 @@ def test_the_end_of_a_run_of_many_fragments_is_recognised() -> None:
         assert sent == [ENDED, *early, *last]
 
     play(script, sent, hold_s=LONG_S)
+
+
+def of_fragments(*names: str) -> Message:
+    """A run of these fragments begins."""
+    message = ForwardMsg()
+    message.new_session.name = "page"
+    message.metadata.run.fragment_ids.extend(names)
+    return {"type": "websocket.send", "bytes": message.SerializeToString()}
+
+
+def drawn(fragment: str, size: int) -> Message:
+    message = ForwardMsg()
+    message.delta.new_element.markdown.body = "x" * size
+    message.delta.fragment_id = fragment
+    return {"type": "websocket.send", "bytes": message.SerializeToString()}
+
+
+@pytest.mark.parametrize(
+    ("fragments", "size", "is_ahead"),
+    [
+        (["text", "charts"], PART_BYTES, True),
+        (["text", "charts"], 100, False),
+        (["text"], PART_BYTES, False),
+    ],
+)
+def test_a_large_first_fragment_is_sent_ahead_of_the_others(
+    fragments: list[str], size: int, is_ahead: bool
+) -> None:
+    sent: list[Message] = []
+    first = [RUNS, of_fragments(*fragments), drawn("text", size), drawn("inside", 1)]
+    others = [drawn("charts", PART_BYTES), drawn("charts", 1), drawn("text", 1), drawn("charts", 1)]
+
+    async def script(send: Send) -> None:
+        for message in (RUNS, ENDED):
+            await send(message)
+        sent.clear()
+        for message in first:
+            await send(message)
+        assert sent == []
+        for message in others:
+            await send(message)
+        assert sent == (first if is_ahead else [])
+        await send(ENDED)
+
+    play(script, sent, hold_s=LONG_S)
+    assert sent == [*first, *others, ENDED]

@@ -77,11 +77,11 @@ def test_a_run_of_a_newer_format_is_listed_with_the_reason(open_app: Opener, tmp
 
 def test_the_overview_tells_the_story_of_the_four_arms(open_app: Opener, recorded: Path) -> None:
     app = open_app(recorded)
-    finding = next(m.value for m in app.markdown if "MaxVio" in m.value)
+    finding = next(m.value for m in app.markdown if "Average imbalance" in m.value)
     for words_of_arm in ("no balancing", "aux sequence", "aux global", "loss-free"):
         assert words_of_arm in finding
     assert [metric.label for metric in app.metric] == [
-        "none",
+        "no balancing",
         "aux sequence 0.01",
         "aux global 0.01",
         sentence("labels.loss_free_short", rate="0.003"),

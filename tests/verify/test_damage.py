@@ -71,9 +71,10 @@ class TestDamage:
         assert checks["biases"].mismatches == 1
         assert checks["figures"].status == "ok"
 
-    def test_a_count_that_only_the_memory_of_a_rule_has_seen(self, tmp_path: Path) -> None:
-        """The counts of step 0 still act on the bias of a later step through the running mean."""
-        run = record(tmp_path, "loss_free:load_ema=0.9,update_rule=proportional")
+    @pytest.mark.parametrize("arm", ["loss_free:load_ema=0.9,update_rule=proportional", "smebu:momentum=0.9"])
+    def test_a_count_that_only_the_memory_of_a_rule_has_seen(self, arm: str, tmp_path: Path) -> None:
+        """The counts of step 0 still act on the bias of a later step through what the rule remembers."""
+        run = record(tmp_path, arm)
         one, other = (value_at(run, "expert_loads", "tokens", step=1, layer=1, expert=e) for e in (0, 1))
         rewrite(run, "expert_loads", setter("tokens", other, step=1, layer=1, expert=0))
         rewrite(run, "expert_loads", setter("tokens", one, step=1, layer=1, expert=1))
@@ -81,8 +82,9 @@ class TestDamage:
         checks = self.expect(run, "biases", table="expert_loads", step=2, layer=1, expert=0)
         assert checks["biases"].mismatches > 2 * (STEPS - 3)
 
-    def test_a_step_that_is_gone_ends_what_a_memory_can_tell(self, tmp_path: Path) -> None:
-        run = record(tmp_path, "loss_free:load_ema=0.9")
+    @pytest.mark.parametrize("arm", ["loss_free:load_ema=0.9", "smebu"])
+    def test_a_step_that_is_gone_ends_what_a_memory_can_tell(self, arm: str, tmp_path: Path) -> None:
+        run = record(tmp_path, arm)
         rewrite(run, "expert_loads", lambda rows: rows.filter(pl.col("step") != 6))
         check = verify(run)["biases"]
         assert (check.status, check.compared) == ("not recomputable", 5 * 8)

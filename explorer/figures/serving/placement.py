@@ -48,6 +48,18 @@ def planned(loads_LE: NDArray[np.int64], layout: Layout) -> Slots:
     )
 
 
+def contiguous_slots(loads_LE: NDArray[np.int64], layout: Layout) -> Slots:
+    """The placement that knows no loads."""
+    num_layers, num_experts = loads_LE.shape
+    return placement.contiguous(num_layers, num_experts, layout.gpus)
+
+
+def gpu_loads_of(slots_LP: Slots, counts_LE: NDArray[np.int64], layout: Layout) -> Loads:
+    """Load of every GPU, [L, G], if all counts came in one batch."""
+    shares = placement.gpu_shares(slots_LP, counts_LE.shape[1], layout.gpus)
+    return np.asarray(placement.gpu_loads(shares, counts_LE[None])[0])
+
+
 def _runs(arms: ArmSet) -> list[Run]:
     return [arm.first for arm in arms]
 
@@ -58,13 +70,13 @@ def levels(store: Store, arms: ArmSet, settings: Placed) -> Panel:
     runs = _runs(arms)
     plan, _ = pair_of(trace, runs, settings.pair)
     counts, layout = plan.counts, settings.layout
-    sizes = {"expert": counts.shape[1], "GPU": layout.gpus, "node": layout.nodes}
+    gpu_LG = gpu_loads_of(contiguous_slots(counts, layout), counts, layout)
+    node_LN = gpu_LG.reshape(len(counts), layout.nodes, -1).sum(-1)
     parts, means = [], []
-    for level, number in sizes.items():
-        if number == 1:
+    for level, loads in {"expert": counts, "GPU": gpu_LG, "node": node_LN}.items():
+        if loads.shape[1] == 1:
             continue
-        loads = counts.reshape(len(counts), number, -1).sum(-1)
-        ratio = loads.max(-1) * number / np.maximum(1, loads.sum(-1))
+        ratio = loads.max(-1) * loads.shape[1] / np.maximum(1, loads.sum(-1))
         parts.append(pl.DataFrame({"layer": list(runs[0].layers), "level": level, "ratio": ratio}))
         means.append(f"{level} {ratio.mean():.2f}×")
     frame = pl.concat(parts)
@@ -82,7 +94,7 @@ def before(store: Store, arms: ArmSet, settings: PlacedLayer) -> Panel:
     """Load of every GPU in window B with experts placed contiguously."""
     trace = Trace(store)
     plan, judge = pair_of(trace, _runs(arms), settings.pair)
-    slots = np.arange(plan.counts.shape[1])
+    slots = contiguous_slots(plan.counts[:1], settings.layout)[0]
     return _slots_panel(trace, _runs(arms), settings, judge, slots, "contiguous")
 
 
@@ -101,15 +113,14 @@ def _slots_panel(
     layout, layer = settings.layout, settings.layer
     counts = judge.counts[place_of(runs[0], layer)]
     frame = slot_rows(slots_P, counts, layout)
-    contiguous = counts.reshape(layout.gpus, -1).sum(-1)
+    contiguous = gpu_loads_of(contiguous_slots(counts[None], layout), counts[None], layout)[0]
     busiest = float(frame["upper"].to_numpy().max())
     highest = max(float(contiguous.max() * layout.gpus / max(1, counts.sum())), busiest)
     copied = int((np.bincount(slots_P, minlength=len(counts)) > 1).sum())
     twice = int(placement.wasted_slots(slots_P[None], layout.gpus)[0])
-    finding = (
-        f"{judge.label[0].upper() + judge.label[1:]}, all counts of the window summed: the busiest GPU "
-        f"carries {busiest:.2f}× the mean."
-    )
+    # A run's name stays as it is written.
+    window = judge.label if len(runs) > 1 else judge.label[0].upper() + judge.label[1:]
+    finding = f"{window}, all counts of the window summed: the busiest GPU carries {busiest:.2f}× the mean."
     if len(slots_P) > len(counts):
         finding += f" Experts with several copies: {copied} of {len(counts)}."
     if twice:
@@ -150,13 +161,13 @@ def verdict_panel(store: Store, arms: ArmSet, settings: Placed) -> Panel:
     """Whether the placement planned on window A would have paid on window B."""
     trace, runs, layout = Trace(store), _runs(arms), settings.layout
     plan, judge = pair_of(trace, runs, settings.pair)
-    layers, experts = plan.counts.shape
+    experts = plan.counts.shape[1]
 
     def shares(slots_LP: Slots) -> Loads:
         return placement.gpu_shares(slots_LP, experts, layout.gpus)
 
     judged = verdict.judge(
-        shares(placement.contiguous(layers, experts)),
+        shares(contiguous_slots(plan.counts, layout)),
         shares(planned(plan.counts, layout)),
         plan.counts,
         judge.tokens,

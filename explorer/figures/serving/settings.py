@@ -26,12 +26,12 @@ class Layout:
     groups: int
     """Groups of consecutive experts, which the hierarchical placement keeps on one node."""
     copies: int
-    """Extra expert copies per GPU."""
+    """Extra expert copies per GPU, beyond an equal share of the experts, rounded up."""
     policy: Policy
 
     def slots(self, num_experts: int) -> int:
-        """Expert copies per layer."""
-        return num_experts + self.copies * self.gpus
+        """Expert copies per layer; all GPUs hold equally many, at least one of every expert in all."""
+        return (-(-num_experts // self.gpus) + self.copies) * self.gpus
 
 
 @dataclass(frozen=True, kw_only=True)

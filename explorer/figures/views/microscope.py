@@ -28,8 +28,9 @@ KEYS = ("run", "probe", "layer", "token", "expert", "colour")
 NO_EXPERT = "all"
 """The value of `expert` in an address that marks none."""
 NO_PROBE = (
-    "No run here keeps a probe batch, the tokens whose scores this page opens. On the Train page, set “probe "
-    "tokens” under Training to 1024; of the shipped runs, seed 0 of the four main rules keeps one."
+    "No run here keeps a probe batch, the tokens whose scores this page opens. Train one with “probe tokens” "
+    "at 1024 (Train page, Training) or --set training.probe_tokens=1024; of the shipped runs, seed 0 of the "
+    "four main rules keeps one."
 )
 Colour = Literal["first", "all"]
 Probes = list[tuple[int, bool]]

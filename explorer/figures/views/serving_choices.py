@@ -12,6 +12,11 @@ from explorer.routing.placement import POLICIES
 SERVED = ("prefill", "decode", "serving")
 """Phases of a model in service."""
 MOST_GPUS = 128
+USUAL_GPUS = (8, 16, 32, 64, 72, 144, 320)
+"""Offered even where they do not divide the experts: whole nodes of eight GPUs, racks of 72, and the 320 on
+which DeepSeek-V3 decodes (arXiv 2412.19437, section 3.4)."""
+MOST_PER_EXPERT = 1.25
+"""GPUs per expert of these, at most."""
 """Options that follow from the run stand here with one example; `Options.of` gives the real ones."""
 WINDOWS = Choice(
     key="windows",
@@ -138,6 +143,17 @@ def divisors(number: int) -> list[int]:
     return [d for d in range(1, number + 1) if number % d == 0]
 
 
+def gpu_numbers(experts: int) -> list[int]:
+    """Numbers of GPUs that can share these experts, ascending."""
+    usual = {number for number in USUAL_GPUS if number <= MOST_PER_EXPERT * experts}
+    return sorted({d for d in divisors(experts) if 1 < d <= MOST_GPUS} | usual)
+
+
+def _groups(experts: int, nodes: int) -> list[int]:
+    """Numbers of expert groups that can be kept on nodes."""
+    return [d for d in divisors(experts) if d % nodes == 0]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What each setting can be for a run and the run that judges."""
@@ -164,12 +180,13 @@ class Options:
         if choice.key == "judge":
             return self._judges(str(values["plan"]))
         if choice.key == "gpus":
-            return _texts(d for d in divisors(experts) if 1 < d <= MOST_GPUS) or ("1",)
+            return _texts(gpu_numbers(experts)) or ("1",)
         if choice.key == "nodes":
             return _texts(divisors(int(values["gpus"])))
+        if choice.key == "placement":
+            return choice.options if _groups(experts, int(values["nodes"])) else ("global",)
         if choice.key == "groups":
-            nodes = int(values["nodes"])
-            return _texts(d for d in divisors(experts) if d % nodes == 0)
+            return _texts(_groups(experts, int(values["nodes"]))) or ("1",)
         if choice.key == "hot":
             return tuple(n for n in choice.options if int(n) < experts) or ("1",)
         if choice.key == "k0":

@@ -240,7 +240,8 @@ def _trace_steps(
     options: Options,
     top_k: int | None,
 ) -> Iterator[LoadStep]:
-    first = FirstRoutes(most_tokens(options), len(place))
+    has_mtp = any(mtp for mtp, _ in place)
+    first = FirstRoutes(0 if has_mtp else most_tokens(options), len(place))
     for number_of_step, (step, group) in enumerate(_by_step(lines)):
         tokens = zeros(len(place), num_experts)
         before: set[tuple[Key, int, int]] = set()
@@ -304,7 +305,7 @@ def _report_blocks(keys: list[Key], report: Report) -> None:
         report.note(
             "mtp_blocks",
             f"{counted(blocks, 'layer')} of multi-token prediction are numbered after the decoder's "
-            "layers; they see fewer tokens.",
+            "layers; their rows are later tokens than those of the decoder, so no routes per token are kept.",
             layers=blocks,
         )
 

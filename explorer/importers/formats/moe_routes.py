@@ -1,11 +1,12 @@
 """`moe_routes.jsonl`: a log of routes written by several patches of vLLM, one JSON object per line.
 
-`{"type": "meta", "model_id", "vllm_version", "layers_logged", "top_k", ["num_experts"]}`, then
+`{"type": "meta", "model_id", "vllm_version", "layers_logged", "top_k", ["num_experts"]}` (again at each start
+of an engine that appends to the file), then
 `{"type": "route", "req_id", "token_idx", "layer", "topk_ids", "topk_weights"}`. `req_id` is often one
 constant and `token_idx` restarts with every forward pass: neither is a request or a position.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +33,7 @@ CHUNK = 4096
 
 
 class Meta(msgspec.Struct):
-    """The first line."""
+    """The first line of an engine."""
 
     type: str
     top_k: Any = None
@@ -109,8 +110,7 @@ class MoeRoutes:
         log = _Log()
         lines: list[tuple[int, bytes]] = []
         for number, line in source.lines():
-            if not log.top_k and not lines and b'"meta"' in line[:200]:
-                log.meta = _decoded(line, META, source, f"line {number}")
+            if b'"meta"' in line[:200] and _is_meta(line, log, source, f"line {number}"):
                 continue
             lines.append((number, line))
             if len(lines) >= CHUNK:
@@ -124,15 +124,31 @@ class MoeRoutes:
         return log
 
 
-def make_tally(options: Options, num_experts: int) -> LayerTally:
-    """A tally that follows the options ROUTE_OPTIONS. Runs of single engine starts keep no routes."""
-    is_split = options.choice("split", ("no", "starts")) == "starts"
+def _is_meta(line: bytes, log: _Log, source: Source, place: str) -> bool:
+    """Whether a line describes the routes after it; every start of an engine writes one. The first counts."""
+    meta: Meta = _decoded(line, META, source, place)
+    if meta.type != "meta":
+        return False
+    if not log.meta.type:
+        log.meta = meta
+    elif (meta.model_id, meta.top_k) != (log.meta.model_id, log.meta.top_k):
+        rule = f"begins routes of another model ({meta.model_id}, top_k {meta.top_k}) than before"
+        raise source.problem(place, rule, "split the file at this line")
+    return True
+
+
+def make_tally(options: Options, num_experts: int, splits: Sequence[str] = ("no", "starts")) -> LayerTally:
+    """A tally that follows the options ROUTE_OPTIONS. Runs of a part of the file keep no routes.
+
+    splits: what the option `split` can be for the format.
+    """
+    split = options.choice("split", splits)
     return LayerTally(
         num_experts,
         window=options.whole("tokens_per_step", least=1),
         keep_warm_up=options.choice("warm_up", ("leave_out", "keep")) == "keep",
-        split_at_blocks=is_split,
-        sample=LayerSample(0 if is_split else most_tokens(options)),
+        split_at_blocks=split == "starts",
+        sample=LayerSample(0 if split != "no" else most_tokens(options)),
     )
 
 

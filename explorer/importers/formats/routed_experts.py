@@ -5,6 +5,7 @@ vLLM: `prompt_routed_experts` per response and `routed_experts` per choice, as n
 Some servers encode twice. One JSON document, JSON lines, or a `.npy` array. The last generated token has no
 row; buffers are filled with zeros, so a dense layer looks like all traffic to expert 0. Token ids
 come from `prompt_token_ids` and `token_ids` (or `output_ids`) beside the arrays, where a server returns them.
+Rows of prompts are prefill, the others decode: `split=phases` makes a run of each.
 """
 
 import base64
@@ -12,12 +13,13 @@ import binascii
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.importers import response_phases as phased
 from explorer.importers.arrays import checked_size, id_array, number_array
 from explorer.importers.formats.arrays import looks_like_routes
 from explorer.importers.formats.moe_routes import ROUTE_OPTIONS, make_tally, tally_runs
@@ -25,6 +27,7 @@ from explorer.importers.load_checks import live_layers
 from explorer.importers.npy import MAGIC, npy_from_bytes, open_npy
 from explorer.importers.options import Options
 from explorer.importers.report import Report
+from explorer.importers.response_phases import PHASES, SERVING, lengths_of, prompt_rows
 from explorer.importers.routes import Ids, LayerTally, report_routes
 from explorer.importers.source import Source
 from explorer.importers.token_names import TokenLog, token_id_list
@@ -36,6 +39,7 @@ KEYS = ("prompt_routed_experts", "routed_experts")
 PROMPT_IDS = ("prompt_token_ids", "input_ids")
 OUTPUT_IDS = ("token_ids", "output_ids", "output_token_ids")
 ALPHABET = re.compile(rb"[A-Za-z0-9+/=\s]+")
+SPLITS = ("no", "starts", PHASES)
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64")
 
 
@@ -65,6 +69,8 @@ class _Field:
     value: Any
     prompt: Any = None
     output: Any = None
+    document: Any = None
+    """The response, or what holds it."""
 
 
 class RoutedExperts:
@@ -82,25 +88,39 @@ class RoutedExperts:
     def read(self, source: Source, options: Options) -> Iterator[ForeignRun]:
         report = Report()
         num_experts = options.num_experts()
-        tallies: list[LayerTally] = []
+        is_split = options.choice("split", SPLITS) == PHASES
+        phases: dict[str, list[LayerTally]] = {}
         seen = _Seen()
-        top_k = 0
+        num_layers = top_k = 0
         for place, ids_TLK, about in self._arrays(source, options, seen):
-            if not tallies:
-                zeros(ids_TLK.shape[1], num_experts)
-                top_k = options.top_k(ids_TLK.shape[2]) or 1
-                tallies = [make_tally(options, num_experts) for _ in range(ids_TLK.shape[1])]
-            if ids_TLK.shape[1:] != (len(tallies), top_k):
-                rule = f"has the shape {ids_TLK.shape}, which must be [tokens, {len(tallies)}, {top_k}]"
+            if not phases:
+                num_layers, top_k = ids_TLK.shape[1], options.top_k(ids_TLK.shape[2]) or 1
+                zeros(num_layers, num_experts)
+                for phase in (phased.PREFILL, phased.DECODE) if is_split else (SERVING,):
+                    phases[phase] = [make_tally(options, num_experts, SPLITS) for _ in range(num_layers)]
+            if ids_TLK.shape[1:] != (num_layers, top_k):
+                rule = f"has the shape {ids_TLK.shape}, which must be [tokens, {num_layers}, {top_k}]"
                 raise source.problem(place, rule)
             ids = _without_repeated(id_array(ids_TLK, num_experts, source, place), seen)
+            parts = {SERVING: ids}
+            if is_split:
+                parts = _by_phase(ids, len(ids_TLK), about, seen, source, place)
             if about is not None:
-                _log(about, len(ids_TLK), len(ids), seen, is_needed=not tallies[0].sample.is_full)
-            for layer, tally in enumerate(tallies):
-                tally.add(ids[:, layer])
-        if not tallies:
+                is_needed = not is_split and not phases[SERVING][0].sample.is_full
+                _log(about, len(ids_TLK), len(ids), seen, is_needed=is_needed)
+            for phase, rows in parts.items():
+                for layer, tally in enumerate(phases[phase]):
+                    tally.add(rows[:, layer])
+        if not phases:
             raise source.problem("", f"holds no {' or '.join(KEYS)}")
-        yield from self._runs(tallies, top_k, seen, source, options, report)
+        _report_seen(seen, report)
+        for phase, tallies in phases.items():
+            if is_split and not tallies[0].rows:
+                continue
+            own = Report()
+            own.entries = list(report.entries)
+            for run in self._runs(tallies, top_k, seen, source, options, own):
+                yield replace(run, phase=phase, part=phase) if is_split else run
 
     def _runs(
         self,
@@ -113,7 +133,6 @@ class RoutedExperts:
     ) -> Iterator[ForeignRun]:
         for tally in tallies:
             tally.finish()
-        _report_seen(seen, report)
         counts = [tally.num_kept for tally in tallies]
         if not any(counts):
             report_routes(tallies[0], 0, top_k, source, report)
@@ -121,7 +140,7 @@ class RoutedExperts:
         for layer in live:
             report_routes(tallies[layer], layer, top_k, source, report)
         yield from tally_runs(
-            [tallies[layer] for layer in live], live, top_k, options, report, {}, "serving", seen.log
+            [tallies[layer] for layer in live], live, top_k, options, report, {}, SERVING, seen.log
         )
 
     def _arrays(
@@ -141,7 +160,7 @@ class RoutedExperts:
                 seen.records += 1
                 array = _decoded(about.value, source, where, options, seen)
                 rows += len(array)
-                yield where, array, about
+                yield where, array, replace(about, document=document)
             _compare_usage(document, rows, seen)
 
 
@@ -192,6 +211,20 @@ def _log(about: _Field, rows: int, num_kept: int, seen: _Seen, *, is_needed: boo
     ids = None if ids is None else ids[rows - num_kept :]
     seen.log.add(num_kept, ids, offset=rows - num_kept, continues=not is_prompt and is_rest)
     seen.is_prompt = is_prompt
+
+
+def _by_phase(
+    ids: Ids, rows: int, about: _Field | None, seen: _Seen, source: Source, place: str
+) -> dict[str, Ids]:
+    """The rows of prefill and of decode. rows: of the array, before its repeated turns were dropped."""
+    is_prompt = about is not None and about.key == KEYS[0]
+    is_rest = about is not None and seen.is_prompt and rows == len(ids)
+    lengths = [] if about is None else lengths_of(about.prompt, about.output, about.document)
+    number = rows if is_prompt else 0 if is_rest else prompt_rows(rows, lengths)
+    if number is None:
+        raise source.problem(place, phased.UNKNOWN, "leave out --option split=phases")
+    number = max(0, number - (rows - len(ids)))
+    return {phased.PREFILL: ids[:number], phased.DECODE: ids[number:]}
 
 
 def _decoded(value: Any, source: Source, place: str, options: Options, seen: _Seen) -> NDArray[Any]:

@@ -8,11 +8,13 @@
  *
  * A view that waits has taken its rows and is drawn when it comes near the window, when something else has to be
  * computed in it (an event, a signal), before it takes further rows (Vega would forget those that wait), or in its
- * turn, one task after another.
+ * turn, a few per task.
  */
 
 /** How far from the window a chart is near, in heights of the window. */
 const NEAR = "25%";
+/** Further charts are drawn in the same task for so long: each task costs the page a layout of its own. */
+const TASK_MS = 40;
 
 class Turns {
   #draw;
@@ -41,11 +43,13 @@ class Turns {
   }
 
   #next() {
-    const [view] = this.#waiting;
-    this.#isScheduled = view !== undefined;
-    if (view === undefined) return;
-    this.#draw(view);
-    setTimeout(() => this.#next());
+    const end = performance.now() + TASK_MS;
+    for (const view of this.#waiting) {
+      this.#draw(view);
+      if (performance.now() > end) break;
+    }
+    this.#isScheduled = this.#waiting.size > 0;
+    if (this.#isScheduled) setTimeout(() => this.#next());
   }
 
   #drawAll() {

@@ -55,7 +55,10 @@ MORE = {
         placeholder="left out",
     ),
     "split": Answer(
-        label="split", help="Write starts for one run per start of the engine.", placeholder="one run"
+        label="split",
+        help="Write starts for one run per start of the engine, or phases for one of prefill and one of "
+        "decode (routed experts of responses).",
+        placeholder="one run",
     ),
     "tokens_per_step": Answer(
         label="tokens_per_step",

@@ -52,7 +52,10 @@ def show_page() -> None:
         st.markdown("\n".join(f"- {show.plain(label)}" for label in labels(list_formats()).values()))
     job = JOB.get()
     if job is not None:
-        st.fragment(_job, run_every=TICK_S if job.is_open else None)(job)
+        if job.is_open:
+            st.fragment(_job, run_every=TICK_S)(job)
+        else:  # a button in a fragment would draw the fragment again, not the page that it leads to
+            _job(job)
         return
     file = FILE.get()
     if file is None:

@@ -9,7 +9,7 @@ from explorer.charts import captions, theme
 from explorer.course.cards import LESSONS, first_card
 from explorer.figures import final
 from explorer.figures.arm_set import ArmSet
-from explorer.figures.arms import Arm, Run, short_labels
+from explorer.figures.arms import Arm, Run
 from explorer.figures.opening import LoadFilm
 from explorer.figures.quality import UNTUNED
 from explorer.figures.views import overview
@@ -102,7 +102,6 @@ def _cards(arms: ArmSet) -> None:
     """MaxVio and perplexity of every arm, at the end and on held-out text."""
     # By twos: a page with room for three cards would leave the fourth alone in its row.
     pairs = st.grid(math.ceil(len(arms) / 2), min_column_width=400)
-    names = short_labels(arms.arms)
     strokes = marks.strokes(arms, dark=st.context.theme.type == "dark")
     for nth, arm in enumerate(arms):
         headline = final.headline(store.STORE, arm)
@@ -111,7 +110,7 @@ def _cards(arms: ArmSet) -> None:
         with pair, st.container(border=True, height="stretch"):
             st.html(strokes[arm.token])
             st.metric(
-                show.plain(names[arm.token]),
+                show.plain(arms.names[arm.token]),
                 final.UNKNOWN if headline.max_vio is None else captions.number(headline.max_vio),
                 "no evaluation yet"
                 if headline.perplexity is None

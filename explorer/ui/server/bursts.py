@@ -7,8 +7,9 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 HOLD_S = 0.2
 """How long a message waits for the next ones of its script run."""
-STATUS_BYTES = 1024
-"""No message on the state of a run is longer, though it names all of its fragments; others are not parsed."""
+PART_BYTES = 8_000
+"""What the first fragment of a run sends goes ahead of the others from this size on: less is not worth a
+rendering of its own."""
 
 
 class Bursts:
@@ -18,7 +19,9 @@ class Bursts:
     of the page whose state of the script run changes, and 20 messages of one move cost more than everything
     else in it. Messages that arrive together are rendered together. The first run of a connection is not held
     back: while it lasts the browser loads what the messages name. A run that ends because another one follows
-    at once, e.g. of a fragment that a callback names, is no end to be told.
+    at once, e.g. of a fragment that a callback names, is no end to be told. Of a run of several fragments the
+    first, which holds what was clicked, is sent ahead if it is large: the browser renders it while the script
+    draws the others.
     """
 
     def __init__(self, app: ASGIApp, hold_s: float = HOLD_S) -> None:
@@ -48,17 +51,23 @@ class Burst:
         self._error: Exception | None = None
         self._has_run = False
         self._is_followed = False
+        self._later_parts: frozenset[str] = frozenset()
 
     async def send(self, message: Message) -> None:
         """Send a message now, or together with those that follow.
 
         Raises what sending raises, where a message that waited could not be sent also with the next one.
         """
+        content = content_of(message)
+        if self._begins_later_part(content):
+            self._later_parts = frozenset()
+            if sum(len(waiting.get("bytes") or b"") for waiting in self._waiting) >= PART_BYTES:
+                self._stop_timer()
+                await self._flush()
         self._waiting.append(message)
-        status = status_of(message)
-        if status and status.WhichOneof("type") == "script_finished":
-            self._is_followed = status.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN
-        has_ended = ends_run(status) and not self._is_followed
+        if content and content.WhichOneof("type") == "script_finished":
+            self._is_followed = content.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN
+        has_ended = ends_run(content) and not self._is_followed
         if has_ended or not self._has_run or "bytes" not in message:
             self._has_run |= has_ended
             self._stop_timer()
@@ -67,6 +76,15 @@ class Burst:
             self._timer = asyncio.create_task(self._later())
         if self._error:
             raise self._error
+
+    def _begins_later_part(self, content: ForwardMsg | None) -> bool:
+        """Whether a run's second fragment begins with it; notes the fragments of a new run."""
+        if content is None:
+            return False
+        if content.WhichOneof("type") == "new_session":
+            self._later_parts = frozenset(content.metadata.run.fragment_ids[1:])
+            return False
+        return content.delta.fragment_id in self._later_parts
 
     def close(self) -> None:
         """Forget what waits: the connection has ended."""
@@ -94,14 +112,14 @@ class Burst:
             self._timer = None
 
 
-def status_of(message: Message) -> ForwardMsg | None:
-    """What a message says if it is short enough to be on the state of a script run."""
+def content_of(message: Message) -> ForwardMsg | None:
+    """What a message tells the page; None of what is no message to it."""
     data = message.get("bytes")
-    return ForwardMsg.FromString(data) if data and len(data) <= STATUS_BYTES else None
+    return ForwardMsg.FromString(data) if data else None
 
 
-def ends_run(status: ForwardMsg | None) -> bool:
+def ends_run(content: ForwardMsg | None) -> bool:
     """Whether it says that no script is running any more."""
-    if status is None or status.WhichOneof("type") != "session_status_changed":
+    if content is None or content.WhichOneof("type") != "session_status_changed":
         return False
-    return not status.session_status_changed.script_is_running
+    return not content.session_status_changed.script_is_running

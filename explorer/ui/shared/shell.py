@@ -41,6 +41,8 @@ _READABLE = """
 [data-testid="stMarkdown"] :is(p, li) { text-wrap: pretty; }
 [data-testid="stHeading"] :is(h1, h2, h3) { text-wrap: balance; }
 [data-testid="stMultiSelect"] [data-rac][role="group"] { max-height: none !important; }
+[data-testid="stMain"] [data-testid="stMultiSelect"] [data-rac] > [data-testid]:has([data-tag]) {
+  flex-wrap: wrap; height: auto; max-height: none; mask: none; padding-block: .3rem; }
 [data-testid="stMultiSelect"] [data-tag] { height: auto; max-width: 100%; }
 [data-testid="stMultiSelect"] [data-tag] > span {
   max-width: none; white-space: normal; overflow-wrap: anywhere; line-height: 1.3; padding-block: .15rem; }

@@ -130,3 +130,23 @@ test("a chart that is gone is not drawn, and its place belongs to the next one",
   await turns();
   assert.deepEqual([gone.drawn, next.drawn], [[], ["rows", "more"]]);
 });
+
+test("charts are drawn together until they have taken long", async (t) => {
+  let now = 0;
+  const order = [];
+  t.mock.method(performance, "now", () => now);
+  for (const takes of [1, 1, 1000, 1]) {
+    const one = await view(false);
+    one.pulse("rows").runAsync();
+    const push = () => {
+      now += takes;
+      order.push(takes);
+    };
+    one.drawn = { push };
+  }
+  for (const next of frames.splice(0)) next();
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.deepEqual(order, [1, 1, 1000]);
+  for (let i = 0; i < 3; i++) await new Promise((resolve) => setTimeout(resolve));
+  assert.deepEqual(order, [1, 1, 1000, 1]);
+});
