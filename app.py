@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import streamlit as st
 from starlette.middleware import Middleware
 
+from explorer.ui.server import first_picture, first_visit
 from explorer.ui.server.addresses import EmbedAddress
 from explorer.ui.server.bursts import Bursts
 from explorer.ui.server.gate import Gate
@@ -28,7 +29,8 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     """
     limit_wait_for_connections()
     keep_unsent_messages()
-    Settings.from_environment()
+    # Read before the server listens, or a quick visitor would be missed.
+    first_visit.begin(first_picture.read(Settings.from_environment()))
     warm_up = WarmUp()
     warm_up.start()
     try:

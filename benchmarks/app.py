@@ -7,8 +7,7 @@ runs, a separate index and a warm browser. Goals: first chart within 3 s of a co
 everything that follows the playhead within 250 ms; live charts within 2 s of a step.
 
 The cold start is compared with one that finds no kept picture, and with a floor, an app with one line and one
-chart, measured alternately. Page times
-are taken inside the browser, and only when the page has changed.
+chart, measured alternately. Page times are taken inside the browser, and only when the page has changed.
 """
 
 import argparse

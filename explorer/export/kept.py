@@ -28,6 +28,8 @@ _TABLE = """
 CREATE TABLE IF NOT EXISTS drawings
 (digest TEXT PRIMARY KEY, used REAL NOT NULL, size INTEGER NOT NULL, content BLOB NOT NULL)
 """
+_NAME = re.compile(rb"data-[0-9a-f]{32}")
+"""See `charts.spec`."""
 _LONG = re.compile(rb"-?[0-9]+\.[0-9]{9,}(?:[eE][-+]?[0-9]+)?")
 # The drawings that were used last, as long as they fit.
 _TRIM = """
@@ -107,9 +109,12 @@ def digest_of(order: Order) -> str:
     """Equal for orders whose drawings are equal.
 
     DuckDB adds up in several threads, so the last bit of a mean may differ from one query to the next, and no
-    coordinate of a drawing has that many digits.
+    coordinate of a drawing has that many digits. Names of data sets, which are digests of their rows, are
+    numbered instead.
     """
     text = _LONG.sub(_rounded, msgspec.json.encode(order, enc_hook=_plain))
+    names: dict[bytes, bytes] = {}
+    text = _NAME.sub(lambda name: names.setdefault(name.group(), b"data-%d" % len(names)), text)
     return hashlib.sha256(_surroundings() + text).hexdigest()
 
 

@@ -65,7 +65,7 @@ def _overheard(context: ScriptRunContext) -> Iterator[list[ForwardMsg]]:
         if message.WhichOneof("type") == "delta" and not _has_ended(messages):
             messages.append(message)
 
-    context.enqueue = listen  # type: ignore[method-assign]
+    context.enqueue = listen  # type: ignore[method-assign, assignment]
     try:
         yield messages
     finally:
@@ -73,14 +73,16 @@ def _overheard(context: ScriptRunContext) -> Iterator[list[ForwardMsg]]:
 
 
 def _has_ended(messages: list[ForwardMsg]) -> bool:
-    return bool(messages) and messages[-1].delta.new_element.HasField(LAST)
+    return bool(messages) and _kind(messages[-1]) == LAST
+
+
+def _kind(message: ForwardMsg) -> str | None:
+    return message.delta.new_element.WhichOneof("type")
 
 
 def _is_whole(messages: list[ForwardMsg]) -> bool:
     """Whether the picture has its end, and no notice, which the next start need not have."""
-    return _has_ended(messages) and not any(
-        message.delta.new_element.HasField("alert") for message in messages
-    )
+    return _has_ended(messages) and all(_kind(message) != "alert" for message in messages)
 
 
 def _is_settled() -> bool:

@@ -13,8 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from explorer.ui.server import first_picture, first_visit
-from explorer.ui.server.settings import Settings
+from explorer.ui.server import first_visit
 
 OTHER_PAGES = ("lessons", "compare", "replay", "microscope", "playground", "theory")
 """Pages whose imports take longest, in the order in which a visitor meets them."""
@@ -48,7 +47,7 @@ class WarmUp(threading.Thread):
         """Start the services, prepare the first page, and after a pause the others."""
         # The lock is held from the start: no page may load pandas while Altair is at work here.
         with _short_turns(), _LOADING:
-            visit = first_visit.begin(first_picture.read(Settings.from_environment()))
+            visit = first_visit.current()
             visit.wait(self._arrival_s)
             self._start_services()
             _first_page()

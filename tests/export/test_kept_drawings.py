@@ -43,6 +43,16 @@ def test_the_last_bit_of_a_mean_is_no_other_drawing() -> None:
     assert digest_of(order(3.55902777777)) != digest_of(order(3.55902777778))
 
 
+def test_a_digest_does_not_depend_on_the_names_of_data_sets_but_on_which_is_meant() -> None:
+    def named(first: str, second: str, drawn: str) -> Order:
+        vega = {"datasets": {first: [{"x": 1}], second: [{"x": 2}]}, "data": {"name": drawn}}
+        return replace(order(), chart=replace(order().chart, vega=vega))
+
+    a, b, c, d = (f"data-{letter * 32}" for letter in "abcd")
+    assert digest_of(named(a, b, a)) == digest_of(named(c, d, c))
+    assert digest_of(named(a, b, a)) != digest_of(named(a, b, b))
+
+
 def test_what_is_kept_comes_back_as_it_was(tmp_path: Path) -> None:
     drawings = KeptDrawings(tmp_path / "index.drawings")
     assert drawings.is_empty

@@ -192,7 +192,7 @@ def test_the_libraries_wait_until_the_browser_reports_the_picture(monkeypatch: p
     visit = first_visit.begin([ForwardMsg()])
     thread, client = waiting(visit), served()
     assert not visit.is_due, "a visitor without a browser waits for nothing"
-    assert first_visit.DRAWN in client.get("/", headers={"if-none-match": "x"}).text
+    assert first_visit.DRAWN in client.get("/", headers={"if-none-match": "x", "accept": "text/html"}).text
     assert visit.is_due
     thread.join(0.05)
     assert thread.is_alive()

@@ -17,7 +17,6 @@ from functools import cache
 from pathlib import Path
 
 import streamlit as st
-from google.protobuf.message import DecodeError
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg, ForwardMsgList
 
 from explorer.config.places import NoHomeError, default_path, signature, table_signature
@@ -51,9 +50,7 @@ def read(settings: Settings) -> tuple[ForwardMsg, ...]:
     head, rest = content[: 2 * DIGEST_BYTES], content[2 * DIGEST_BYTES :]
     if not rest or head != state_of(settings) + _digest(rest):
         return ()
-    with suppress(DecodeError):
-        return tuple(ForwardMsgList.FromString(rest).messages)
-    return ()
+    return tuple(ForwardMsgList.FromString(rest).messages)
 
 
 def is_kept(settings: Settings, state: bytes) -> bool:
