@@ -14,13 +14,13 @@ def section(runs: tuple[Run, ...], run: Run, probes: dict[str, view.Probes], ste
     st.subheader("Agreement with another routing", help=tip("routing_agreement"))
     offer = view.agreement_offer(runs, run, probes, step)
     values = agreement.read_address(offer)
-    asked = view.agreement_questions(offer, values, layer)
+    panel_of = view.agreement_questions(offer, values, layer)
     place = unfolded(
         "microscope_agreement",
         "Show which experts another run, another probe or a rounded bias chooses",
-        list(asked.values()),
+        list(panel_of.values()),
     )
     if place:
         with place:
             agreement.controls(offer, values)
-            agreement.panels(asked)
+            agreement.panels(panel_of)

@@ -28,11 +28,11 @@ def section(run: Run, step: int, layer: int) -> None:
     """Which experts another rule, K, group limit or number format would choose on the recorded scores."""
     st.subheader("What if: another rule on the recorded scores (open loop)", help=tip("counterfactual"))
     settings, offer = choices.choices_of([run], layer), choices.offer_of([run], layer)
-    asked = questions(run, step, layer)
+    panel_of = questions(run, step, layer)
     place = unfolded(
         "microscope_replay",
         "Show which experts another rule, K, group limit or number format chooses",
-        list(asked.values()),
+        list(panel_of.values()),
     )
     if not place:
         return
@@ -40,7 +40,7 @@ def section(run: Run, step: int, layer: int) -> None:
         urls.show_notices(*choices.KEYS)
         controls.draw_grid(settings, offer)
         with show.steady("replay"):
-            _panels(asked)
+            _panels(panel_of)
 
 
 def _panels(questions: dict[str, Question]) -> None:

@@ -19,10 +19,10 @@ SYMBOLS = {
 
 def spelled_out(table: pl.DataFrame) -> list[int]:
     """The experts whose numbers are shown: the chosen, then those that the bias pushed out."""
-    chosen = table.filter("after").sort("rank_after", "expert", nulls_last=True)["expert"].to_list()
+    selected = table.filter("after").sort("rank_after", "expert", nulls_last=True)["expert"].to_list()
     pushed = table.filter(pl.col("before") & ~pl.col("after")).sort("rank_before")["expert"].to_list()
-    kept = chosen[: max(1, MOST - min(len(pushed), 2))]
-    return kept + pushed[: MOST - len(kept)]
+    first = selected[: max(1, MOST - min(len(pushed), 2))]
+    return first + pushed[: MOST - len(first)]
 
 
 def steps(batch: RoutedBatch, token: int, table: pl.DataFrame) -> list[tuple[str, str]]:

@@ -60,16 +60,16 @@ class Parts:
             following.place(following.EXPERT, ())
             return
         settings = settings_now(self.run, batch)
-        shown = view.shown_expert(settings, batch)
-        with following.place(following.EXPERT, view.expert_questions(self.run, settings, shown)):
+        expert_values = view.shown_expert(settings, batch)
+        with following.place(following.EXPERT, view.expert_questions(self.run, settings, expert_values)):
             is_ordered = batch.logits is not None
             is_marked = settings.expert is not None
-            expert.section(self.run, settings, shown, is_marked=is_marked, is_ordered=is_ordered)
+            expert.section(self.run, settings, expert_values, is_marked=is_marked, is_ordered=is_ordered)
 
     def _domains(self) -> None:
         _, at = self._step_and_layer()
-        shown = specialisation.with_domain_loads(STORE, self._picked, at)
-        with following.place(following.DOMAINS, view.domain_questions(shown, self._picked, at)):
+        layer_settings = specialisation.with_domain_loads(STORE, self._picked, at)
+        with following.place(following.DOMAINS, view.domain_questions(layer_settings, self._picked, at)):
             layer.domains_by_method(self.arms, at)
 
     def _saturation(self) -> None:

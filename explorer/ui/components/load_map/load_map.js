@@ -120,10 +120,10 @@ const mounted = new WeakMap();
 export default function mount(component) {
   const root = component.parentElement;
   if (!mounted.get(root)?.box.isConnected) mounted.set(root, new LoadMap(root));
-  const shown = mounted.get(root);
-  shown.update(component);
+  const map = mounted.get(root);
+  map.update(component);
   return () => {
-    shown.leave();
+    map.leave();
     mounted.delete(root);
   };
 }

@@ -132,10 +132,10 @@ class Opening {
     context.globalAlpha = this.share < 1 ? AHEAD : 1;
     context.drawImage(image, 0, 0, canvas.width, canvas.height);
     context.globalAlpha = 1;
-    const shown = Math.round(image.width * this.share);
-    if (shown === 0) return;
-    const reach = (canvas.width * shown) / image.width;
-    context.drawImage(image, 0, 0, shown, image.height, 0, 0, reach, canvas.height);
+    const width = Math.round(image.width * this.share);
+    if (width === 0) return;
+    const reach = (canvas.width * width) / image.width;
+    context.drawImage(image, 0, 0, width, image.height, 0, 0, reach, canvas.height);
     if (this.share < 1) {
       context.fillStyle = getComputedStyle(this.box).color;
       context.fillRect(reach, 0, 2 * scale, canvas.height);
@@ -170,12 +170,12 @@ class Opening {
 }
 
 export default function opening({ parentElement, data }) {
-  const shown = new Opening(parentElement.querySelector(".opening"), data);
-  const observer = new ResizeObserver(() => shown.draw());
-  observer.observe(shown.box);
-  shown.start();
+  const film = new Opening(parentElement.querySelector(".opening"), data);
+  const observer = new ResizeObserver(() => film.draw());
+  observer.observe(film.box);
+  film.start();
   return () => {
     observer.disconnect();
-    shown.stop();
+    film.stop();
   };
 }

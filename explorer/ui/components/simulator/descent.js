@@ -85,28 +85,28 @@ export function descend({ scores, rule, steps }) {
   const { load, topK, tokens, values } = problem;
   const moves = new Int32Array(CLASSES * CLASSES);
   let prices = new Float64Array(problem.experts);
-  let chosen = problem.choose(prices);
-  const path = { load, tokens, moves, loads: [chosen.loads], prices: [prices], dual: [chosen.dual] };
+  let assignment = problem.choose(prices);
+  const path = { load, tokens, moves, loads: [assignment.loads], prices: [prices], dual: [assignment.dual] };
   Object.assign(path, { promise: [], benefit: [], switched: [], condition: [], verdict: [] });
   for (let step = 0; step < steps; step += 1) {
-    const next = nextBias(prices, chosen.loads, { values, start: 0, tokens }, rule, step, topK);
+    const next = nextBias(prices, assignment.loads, { values, start: 0, tokens }, rule, step, topK);
     const old = prices;
     const delta = next.map((price, i) => price - old[i]);
     const after = problem.choose(next);
-    const { loads } = chosen;
+    const { loads } = assignment;
     const promise = -sum(delta.map((change, i) => change * (loads[i] - load)));
-    const switched = countMoves(chosen, after, problem, moves);
+    const switched = countMoves(assignment, after, problem, moves);
     const reach = switched * (Math.max(...delta) - Math.min(...delta));
     const condition = promise > 0 && reach <= promise * (1 + ROUNDING);
     path.promise.push(promise);
-    path.benefit.push(after.dual - problem.lagrangian(chosen, next));
+    path.benefit.push(after.dual - problem.lagrangian(assignment, next));
     path.switched.push(switched);
     path.condition.push(condition);
-    path.verdict.push(verdictOf(chosen.dual, after.dual, condition));
+    path.verdict.push(verdictOf(assignment.dual, after.dual, condition));
     path.loads.push(after.loads);
     path.prices.push(next);
     path.dual.push(after.dual);
-    [prices, chosen] = [next, after];
+    [prices, assignment] = [next, after];
   }
   return path;
 }

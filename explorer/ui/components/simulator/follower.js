@@ -71,8 +71,8 @@ export class Follower {
   /** Whether every chart that shows rows from here shows what the server has answered. */
   #isAnswered() {
     const answer = answerOf(this.#data.job, this.#data.step);
-    const shown = [...this.#mirrored.values()];
-    return shown.every(({ job, step, isWhole }) => isWhole && answerOf(job, step) === answer);
+    const jobs = [...this.#mirrored.values()];
+    return jobs.every(({ job, step, isWhole }) => isWhole && answerOf(job, step) === answer);
   }
 
   /** Rows from here stay for as long as nothing else is to be seen. */

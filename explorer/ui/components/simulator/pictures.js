@@ -103,8 +103,8 @@ function biasChart(simulations, job, side, height) {
   const experts = settings.num_experts;
   const learned = isLearned(job[side]);
   const values = learned ? simulation.learnt : simulation.bias;
-  const shown = learned ? [values] : Object.values(simulations).map((one) => one.bias);
-  const ends = shown.map((one) => range(one, done * experts));
+  const curves = learned ? [values] : Object.values(simulations).map((one) => one.bias);
+  const ends = curves.map((one) => range(one, done * experts));
   let [low, high] = [Math.min(...ends.map(([l]) => l)), Math.max(...ends.map(([, h]) => h))];
   if (high <= low) [low, high] = [low - 0.01, high + 0.01];
   const named = extremes(values, (done - 1) * experts, experts);

@@ -149,12 +149,12 @@ export class Simulation {
     const isProduct = isBiased && this.rule.bias_form === "multiplicative";
     const experts = counts.length;
     const bias = isBiased ? Float32Array.from(this.nowBias) : this.zeros;
-    const chosen = this.top.experts;
+    const selection = this.top.experts;
     let switched = 0;
     for (let t = 0, at = start; t < tokens; t += 1, at += experts) {
       if (isProduct) this.#selectProducts(values, at, bias);
       else this.top.selectSums(values, at, bias);
-      for (let k = 0; k < chosen.length; k += 1) counts[chosen[k]] += 1;
+      for (let k = 0; k < selection.length; k += 1) counts[selection[k]] += 1;
       if (isBiased) switched += this.#switched(values, at);
     }
     return switched;
@@ -168,15 +168,15 @@ export class Simulation {
 
   /** Selected experts of a row that are not among the top K of its scores alone. */
   #switched(values, at) {
-    const chosen = this.top.experts;
-    let switched = chosen.length;
+    const selection = this.top.experts;
+    let switched = selection.length;
     if (this.isStatic) {
-      for (let k = 0; k < chosen.length; k += 1) switched -= this.pool.plain[at + chosen[k]];
+      for (let k = 0; k < selection.length; k += 1) switched -= this.pool.plain[at + selection[k]];
       return switched;
     }
     this.plainTop.selectSums(values, at, this.zeros);
-    for (let k = 0; k < chosen.length; k += 1) {
-      if (this.plainTop.experts.includes(chosen[k])) switched -= 1;
+    for (let k = 0; k < selection.length; k += 1) {
+      if (this.plainTop.experts.includes(selection[k])) switched -= 1;
     }
     return switched;
   }

@@ -77,8 +77,8 @@ function send(id, rows, isWhole) {
   postMessage({ id, frames, isWhole }, buffers);
 }
 
-async function show(asked) {
-  const { id, job, step, charts, isStep } = asked;
+async function show(current) {
+  const { id, job, step, charts, isStep } = current;
   if (job.kind === "descent") {
     send(id, descentPictures(job, charts), true);
     return;
@@ -96,9 +96,9 @@ async function work() {
   isBusy = true;
   while (request || expected.length > 0) {
     if (request) {
-      const asked = request;
+      const current = request;
       request = null;
-      await show(asked);
+      await show(current);
     } else {
       const [job, ...rest] = expected;
       expected = rest;
