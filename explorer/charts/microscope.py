@@ -12,6 +12,7 @@ import polars as pl
 from explorer.charts import event_marks, series, theme
 from explorer.charts.domains import DOMAIN_LABEL
 from explorer.charts.labels import LINE_PX, spread_apart
+from explorer.charts.order import BY_PLACE
 from explorer.charts.scales import updates_before_probe
 
 ACCENT = theme.Ink("#0B62A4", "#4AA8E0")
@@ -159,11 +160,11 @@ def cut_rows(
 def shared_tokens(frame: pl.DataFrame, *, even: float, title: str, rows: int = 8) -> theme.Figure:
     """Experts that share an expert's tokens: bars of shares, a tick at the share that loads alone predict.
 
-    frame: name, share, expected, tokens, in the order of the bars. even: the share under uniform routing.
+    frame: name, share, expected, tokens, place (`order.placed`). even: the share under uniform routing.
     """
     if frame.is_empty():
         return theme.no_data("this expert received no token of the probe")
-    y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=120))
+    y = alt.Y("name:N", sort=BY_PLACE, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=120))
     base = alt.Chart(frame).encode(
         y=y,
         tooltip=[
@@ -187,11 +188,11 @@ def shared_tokens(frame: pl.DataFrame, *, even: float, title: str, rows: int = 8
 def favourite_texts(frame: pl.DataFrame, *, rows: int = 10) -> theme.Figure:
     """The texts that an expert receives most often, over the faint bars of all their occurrences.
 
-    frame: label, tokens, occurrences, share, in the order of the bars.
+    frame: label, tokens, occurrences, share, place (`order.placed`).
     """
     if frame.is_empty():
         return theme.no_data("this expert received no token of the probe")
-    y = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=140))
+    y = alt.Y("label:N", sort=BY_PLACE, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=140))
     base = alt.Chart(frame).encode(
         y=y,
         tooltip=[

@@ -215,10 +215,13 @@ def test_a_click_before_the_answer_to_the_last_finds_an_earlier_view(
         see_expert(page, 0)
 
 
-# The marks of charts of an expert, in any order, since exchanged rows come last.
-PICTURES = """() => ["domains", "load", "bias"].map((name) =>
+# The marks of charts of an expert with their places, in any order: exchanged rows come last. What has no
+# colour is not seen, and may be of an earlier click.
+PICTURES = """() => ["texts", "domains", "company", "onward", "load", "bias"].map((name) =>
     [...document.querySelector(`.st-key-panel-microscope-${name} svg.marks`).querySelectorAll("path, text")]
-        .map((mark) => [mark.getAttribute("d") ?? mark.textContent, mark.getAttribute("fill")].join(" "))
+        .filter((mark) => (mark.getAttribute("fill") ?? "none") !== "none" || mark.getAttribute("stroke"))
+        .map((mark) => [mark.parentElement, mark].map((one) => one.getAttribute("transform")).join(" ")
+            + ["d", "fill", "stroke"].map((key) => mark.getAttribute(key)).join(" ") + mark.textContent)
         .sort().join("\\n"))"""
 # Charts far from the window wait for a frame, so without frames they keep waiting.
 NO_FRAMES = """() => {
