@@ -47,7 +47,8 @@ def test_a_run_as_json_is_one_object(runs: Path, capsys: pytest.CaptureFixture[s
     assert document["run_id"] == "uneven"
     [finding] = document["findings"]
     assert (finding["kind"], finding["layer"], finding["first_step"]) == ("no_balancing", None, 0)
-    assert finding["counts"]["max_vio"] >= finding["threshold"] == 1
+    # A MaxVio of 1, and what chance adds to it.
+    assert finding["counts"]["max_vio"] >= finding["threshold"] > 1
     assert {"sentence", "try_this", "measured"} <= finding.keys()
 
 

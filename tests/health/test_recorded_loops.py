@@ -84,7 +84,7 @@ def test_the_terminal_knows_the_auxiliary_loss(tmp_path: Path, monkeypatch: pyte
     with Recorder(tmp_path, report_every_s=1e9, **sizes) as rec:
         for step in range(310):
             rec.log(step, tokens_per_expert=counts, aux_loss=1.5)
-            while rec._queue.full():
+            while rec._queue.qsize():
                 pass
     lines = [*made[0].lines(), *made[0].lines()]
     assert any("weak_loss" in line for line in lines)
