@@ -1,6 +1,6 @@
 """Break the product on purpose, one place after the other, and see whether a test notices.
 
-    python tests/mutations.py                 all of tests/mutations.toml (a quarter of an hour)
+    python tests/mutations.py                 all of tests/mutations.toml (a few minutes)
     python tests/mutations.py compare gate    those whose name contains one of these words
     python tests/mutations.py --tree DIR      in another checkout, where the same text stands in one file
 

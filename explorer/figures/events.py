@@ -21,9 +21,11 @@ _KNOWN = [kind.key for kind in (*DETECTED, *RECORDED)]
 def of_arms(trace: Trace, arms: ArmSet) -> pl.DataFrame:
     """The events of all runs of some arms, with the arm's token as `run_id`, as `merge.series` does."""
     runs = [(run, arm) for arm in arms for run in arm.runs]
-    if len(arms.runs) == 1:  # the question of the charts of its layers
-        only = arms.runs[0]
-        events = trace.ask(event_queries.events, only).select(pl.lit(only.run_id).alias("run_id"), pl.all())
+    if runs and len(runs) == len(arms):  # the questions of the charts of their layers
+        events = pl.concat(
+            trace.ask(event_queries.events, run).select(pl.lit(run.run_id).alias("run_id"), pl.all())
+            for run in arms.runs
+        )
     else:
         events = trace.ask(event_queries.events_of_runs, arms.runs)
     rows = [(run.run_id, arm.token, f", seed {run.seed}" if arm.is_group else "") for run, arm in runs]
