@@ -95,7 +95,7 @@ def _kept(value: Any, levels: int) -> Any:
         value = vars(value)
     elif is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in fields(value)}
-    if levels == 0:  # whoever writes run.json says that it is too deep
+    if levels == 0:  # nested too deeply; writing run.json raises the error
         return value
     if isinstance(value, Mapping):
         return {str(key): _kept(part, levels - 1) for key, part in value.items()}
