@@ -145,3 +145,13 @@ def test_a_second_copy_on_one_gpu_is_counted() -> None:
 def test_sizes_that_do_not_divide_are_refused(sizes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         placement.plan(EXAMPLE, **sizes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("experts", "gpus", "slots"),
+    [(4, 1, [0, 1, 2, 3]), (4, 2, [0, 1, 2, 3]), (4, 3, [0, 1, 2, 3, 0, 1]), (2, 5, [0, 1, 0, 1, 0])],
+)
+def test_contiguous_experts_follow_their_indices_and_fill_every_gpu(
+    experts: int, gpus: int, slots: list[int]
+) -> None:
+    assert placement.contiguous(2, experts, gpus).tolist() == [slots, slots]
