@@ -24,8 +24,8 @@ def default_path() -> Path:
         return Path.home() / ".cache" / "moe-routing-explorer" / "explorer.duckdb"
     except RuntimeError as error:
         raise NoHomeError(
-            "The user has no home folder, so a private temporary index is used, which is made anew at every "
-            "start; set XDG_CACHE_HOME to a folder that can be written."
+            "The user has no home folder, so a private temporary index is used, which is rebuilt at every "
+            "start; set XDG_CACHE_HOME to a writable folder."
         ) from error
 
 

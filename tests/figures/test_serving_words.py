@@ -35,10 +35,13 @@ def test_domains_load_an_expert_more_only_where_all_of_them_do() -> None:
     """Without balancing the busiest expert of the mixture can have more than that of one domain."""
     own = {f"held-out {key}": window(f"held-out {key}", [n, 1, 1, 1]) for key, n in (("a", 2), ("b", 9))}
     text = hot_set._by_domain(own, 0, 2.5)
-    assert text.endswith("expert 1.6× (held-out a) to 3.0× (held-out b).")
+    assert text.endswith("expert gets 1.6× (held-out a) to 3.0× (held-out b).")
     assert "more" not in text
     equal = {f"held-out {key}": window(f"held-out {key}", [4] * 4) for key in "ab"}
-    assert hot_set._by_domain(equal, 0, 1.0) == " Every domain alone loads its busiest expert 1.0×."
+    assert (
+        hot_set._by_domain(equal, 0, 1.0)
+        == " Within every single domain, the busiest expert gets 1.0× the uniform load."
+    )
 
 
 @pytest.mark.parametrize(

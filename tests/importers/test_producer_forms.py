@@ -83,5 +83,5 @@ def test_a_second_start_in_several_layers_is_a_run_of_its_own(tmp_path: Path) ->
 def test_a_start_of_another_model_is_refused(tmp_path: Path) -> None:
     lines = [*route_records(random_routes(tokens=5)), *route_records(random_routes(1), model_id="other")]
     path = write_lines(tmp_path / "moe_routes.jsonl", lines)
-    with pytest.raises(ForeignFileError, match=rf"line {2 + 5 * L}: .*another model \(other"):
+    with pytest.raises(ForeignFileError, match=rf"line {2 + 5 * L}: .*a different model \(other"):
         import_one(path, tmp_path, num_experts=E)

@@ -54,7 +54,7 @@ class RecordedRuns:
         if not finished:
             raise MissingRun(
                 f"There is no finished run of {_words(balancer)} with the preset {preset}. "
-                "It lies in data/runs of a full checkout, and the Train page trains it."
+                "A full checkout has it in data/runs, and the Train page can train it."
             )
         by_seed: dict[int, Run] = {}
         for run in sorted(finished, key=lambda run: run.created_at):

@@ -105,9 +105,9 @@ def _by_domain(own: Mapping[str, Window], place: int, top: float) -> str:
         return ""
     low, high = min(peaks, key=peaks.__getitem__), max(peaks, key=peaks.__getitem__)
     if f"{peaks[low]:.1f}" == f"{peaks[high]:.1f}":
-        return f" Every domain alone loads its busiest expert {peaks[low]:.1f}×."
+        return f" Within every single domain, the busiest expert gets {peaks[low]:.1f}× the uniform load."
     ends = f"{peaks[low]:.1f}× ({low}) to {peaks[high]:.1f}× ({high})"
-    return f" One domain alone loads its busiest expert {'more: ' if peaks[low] > top else ''}{ends}."
+    return f" Within a single domain, the busiest expert gets {'more: ' if peaks[low] > top else ''}{ends}."
 
 
 def _strip(window: Window, counts_E: NDArray[np.int64], order: NDArray[np.int64]) -> pl.DataFrame:

@@ -49,7 +49,7 @@ def planned(loads_LE: NDArray[np.int64], layout: Layout) -> Slots:
 
 
 def contiguous_slots(loads_LE: NDArray[np.int64], layout: Layout) -> Slots:
-    """The placement that knows no loads."""
+    """Experts in the order of their indices, whatever the loads."""
     num_layers, num_experts = loads_LE.shape
     return placement.contiguous(num_layers, num_experts, layout.gpus)
 
@@ -242,6 +242,6 @@ def rule_text(least: float) -> str:
         f"than {verdict.LEAST_PER_EXPERT} assignments per expert, no second window judges, window A contains "
         f"window B, or the loads are shares. From {verdict.LEAST_BATCHES} batches on, blocks of consecutive "
         "batches are drawn with replacement; with fewer, every count is drawn anew as if tokens were "
-        "independent, and differences between workloads are not in the interval. Only the experts' work "
+        "independent, and the interval does not cover differences between workloads. Only the experts' work "
         "counts, not communication or the move of weights."
     )

@@ -132,7 +132,7 @@ def _is_meta(line: bytes, log: _Log, source: Source, place: str) -> bool:
     if not log.meta.type:
         log.meta = meta
     elif (meta.model_id, meta.top_k) != (log.meta.model_id, log.meta.top_k):
-        rule = f"begins routes of another model ({meta.model_id}, top_k {meta.top_k}) than before"
+        rule = f"starts routes of a different model ({meta.model_id}, top_k {meta.top_k})"
         raise source.problem(place, rule, "split the file at this line")
     return True
 

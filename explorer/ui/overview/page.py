@@ -37,7 +37,7 @@ def opening_section(selected: Sequence[Arm]) -> None:
         "Experts without tokens learn nothing, and every step waits for the busiest expert. The usual "
         "cure is a second training loss, which also pulls on what the model learns. Loss-free "
         "balancing needs none: it adds a bias to the score by which the router ranks an expert. The "
-        "bias decides which experts are chosen, and not how much their outputs count."
+        "bias affects which experts are selected, but not how much their outputs count."
     )
     show.note(
         f"Two recorded runs, layer {unbalanced.layer}, seed {unbalanced.run.seed}; each row is one expert. "

@@ -79,7 +79,7 @@ def answers() -> None:
 
 
 def _values() -> dict[str, str]:
-    """What every control says now."""
+    """Current values of all controls."""
     return state.values((*choices.KEYS, *rule_change.KEYS.values()))
 
 
