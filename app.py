@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 
 from explorer.ui.server import connections, first_picture, first_visit
 from explorer.ui.server.addresses import EmbedAddress
+from explorer.ui.server.assets import Assets
 from explorer.ui.server.bursts import Bursts
 from explorer.ui.server.gate import Gate
 from explorer.ui.server.preload import Preload
@@ -42,5 +43,5 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
 app = st.App(
     "explorer/ui/main.py",
     lifespan=lifespan,
-    middleware=[Middleware(one) for one in (Gate, EmbedAddress, Bursts, Preload)],
+    middleware=[Middleware(one) for one in (Gate, Assets, EmbedAddress, Bursts, Preload)],
 )
