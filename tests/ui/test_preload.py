@@ -28,9 +28,24 @@ def test_a_page_names_the_scripts_of_charts_after_its_own() -> None:
     assert int(answer.headers["content-length"]) == len(answer.content)
     names = re.findall(r'href="\./static/js/([^"]+)"', head)
     assert all((preload.STATIC / "static" / "js" / name).is_file() for name in names)
-    for entry in preload.ENTRIES:
-        assert any(name.startswith(entry) for name in names), f"Streamlit has renamed {entry}"
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("page", ["", *preload.OF_PAGE, "lessons"])
+def test_a_page_names_the_scripts_of_what_it_shows_first(page: str) -> None:
+    head = preload.links(page).decode()
+    names = re.findall(r'href="\./static/js/([^"]+)"', head)
+    entries = preload.ENTRIES + (preload.EVERYWHERE + preload.OF_PAGE.get(page, ()) if page else ())
+    for entry in entries:
+        assert any(name.startswith(entry) for name in names), f"Streamlit has renamed {entry}"
+        assert f'import("./static/js/{entry}' in head
+
+
+def test_a_page_below_a_path_names_its_own_scripts() -> None:
+    pages = Starlette(routes=[Route("/moe/theory", lambda request: HTMLResponse(PAGE))])
+    answer = TestClient(preload.Preload(pages)).get("/moe/theory")
+    assert preload.links("theory").decode() in answer.text
+    assert preload.links("theory") != preload.links("")
 
 
 def test_a_browser_that_takes_compressed_pages_and_knows_an_old_one_is_told_the_names() -> None:
@@ -66,5 +81,5 @@ def test_scripts_that_the_page_names_itself_are_left_out_and_imports_are_followe
     (folder / "shared.1.js").write_text('import{b}from"./embed.1.js";import("./later.1.js")')
     for name in ("index.1.js", "later.1.js", "other.1.js"):
         (folder / name).write_text("")
-    assert preload.scripts(tmp_path) == ["embed.1.js", "shared.1.js"]
-    assert preload.scripts(tmp_path / "nothing") == []
+    assert preload.scripts(tmp_path, ["embed."]) == ["embed.1.js", "shared.1.js"]
+    assert preload.scripts(tmp_path / "nothing", ["embed."]) == []
