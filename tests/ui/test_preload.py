@@ -1,5 +1,7 @@
 """The scripts that a page names beside Streamlit's own, so that the browser fetches them at once."""
 
+import asyncio
+import json
 import re
 from pathlib import Path
 
@@ -10,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from streamlit.web.server.starlette.starlette_routes import create_host_config_routes
 
-from explorer.ui.server import preload
+from explorer.ui.server import backend, preload
 
 PAGE = "<html><head><title>x</title></head><body>é</body></html>"
 
@@ -24,11 +27,30 @@ def test_a_page_names_the_scripts_of_charts_after_its_own() -> None:
     answer = client(HTMLResponse(PAGE)).get("/")
     head, _, rest = answer.text.partition("</head>")
     assert rest == "<body>é</body></html>"
-    assert head.startswith("<html><head><title>x</title><link ")
+    assert head.startswith("<html><head><title>x</title><script>")
     assert int(answer.headers["content-length"]) == len(answer.content)
     names = re.findall(r'href="\./static/js/([^"]+)"', head)
     assert all((preload.STATIC / "static" / "js" / name).is_file() for name in names)
     assert len(set(names)) == len(names)
+
+
+async def _host_config() -> dict[str, object]:
+    (route,) = create_host_config_routes(None)
+    request = Request({"type": "http", "method": "GET", "headers": []})
+    answer: dict[str, object] = json.loads((await route.endpoint(request)).body)  # type: ignore[attr-defined]
+    return answer
+
+
+def test_a_page_is_told_of_hosts_what_the_server_would_say() -> None:
+    said = re.search(r"HOST_CONFIG: ({.*}),", backend.script().decode())
+    assert said is not None
+    config = json.loads(said[1])
+    theirs = asyncio.run(_host_config())
+    assert config == {name: theirs[name] for name in config}
+    scripts = (preload.STATIC / "static" / "js").glob("index.*.js")
+    text = "".join(script.read_text(encoding="utf-8") for script in scripts)
+    for name in ("__streamlit", "BACKEND_BASE_URL", *config):
+        assert name in text, f"Streamlit's page no longer knows {name}"
 
 
 @pytest.mark.parametrize("page", ["", *preload.OF_PAGE, "lessons"])

@@ -14,7 +14,7 @@ import streamlit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from explorer.ui.server import first_visit
+from explorer.ui.server import backend, first_visit
 
 STATIC = Path(streamlit.__file__).parent / "static"
 ENTRIES = ("ArrowVegaLiteChart.", "embed.", "loadVegaEmbed.", "BidiComponent.", "Html.", "PageLink.")
@@ -84,7 +84,8 @@ class _Page:
 
     async def _finish(self, head: Message, last: Message) -> None:
         before, end, after = self._body.partition(_END)
-        added = links(self._scope["path"].rpartition("/")[2]) + self._script()
+        page = self._scope["path"].rpartition("/")[2]
+        added = backend.script() + links(page) + self._script()
         body = before + added + end + after if end else self._body
         # An answer without a body, to HEAD or of a page that has not changed, keeps its length.
         if body:
