@@ -7,7 +7,9 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import bias_band, event_marks, linking, series, theme
+from explorer.charts.anchored import anchored
 from explorer.charts.labels import EndLabel, end_labels
+from explorer.charts.playhead import playhead_layers
 
 
 def bias_trajectories(
@@ -62,7 +64,7 @@ def bias_trajectories(
         points,
         *names,
         *marks,
-        *theme.playhead_layers(playhead),
+        *playhead_layers(playhead),
     )
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
@@ -176,7 +178,7 @@ def _points(data: pl.DataFrame, encoded: dict[str, Any]) -> alt.Chart:
         )
         .properties(name="points")
     )
-    return points
+    return anchored(points)
 
 
 def _breaks(data: pl.DataFrame) -> alt.Chart:
@@ -196,7 +198,7 @@ def _breaks(data: pl.DataFrame) -> alt.Chart:
             ],
         )
     )
-    return cross
+    return anchored(cross)
 
 
 def _outranked(data: pl.DataFrame, gap: float | None) -> list[alt.Chart]:
@@ -210,6 +212,8 @@ def _outranked(data: pl.DataFrame, gap: float | None) -> list[alt.Chart]:
         .with_columns(expert_bias=pl.when(pl.col("lowest") < pl.col("limit")).then(pl.col("limit")))
         .select("x", "expert_bias")
     )
+    if limits["expert_bias"].is_null().all():
+        return []
     line = (
         alt.Chart(limits)
         .mark_line(color=theme.REFERENCE.expr, strokeDash=[5, 3], strokeWidth=1.4, clip=True)

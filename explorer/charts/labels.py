@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from explorer.charts.anchored import anchored
 from explorer.charts.theme import Ink
 
 LINE_PX = 14
@@ -76,7 +77,7 @@ def end_labels(
 ) -> list[alt.Chart]:
     """Texts right of the plot. `low` and `high` are about what the y axis will show.
 
-    The texts share the y field of the lines, so they follow the scale; they sit outside the plot
+    The texts stand on the scale of the lines and follow it; they sit outside the plot
     and take their room from its right side. A thin line joins each to the end of its own line.
     """
     data = _placed(labels, field=field, low=low, high=high, height=height, log_y=log_y, font_size=font_size)
@@ -107,7 +108,8 @@ def end_labels(
             y2=alt.Y2(f"{field}:Q"),
         )
     )
-    return [leaders, strong, plain]
+    # None of them may be the only one without rows, and none reaches beyond the lines.
+    return [anchored(layer) for layer in (leaders, strong, plain)]
 
 
 def _placed(

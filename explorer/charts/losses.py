@@ -7,6 +7,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import event_marks, series, theme
+from explorer.charts.playhead import playhead_layers
 from explorer.errors import one_of
 
 NOT_FINITE = "lm_loss_not_finite"
@@ -68,7 +69,7 @@ def loss_curves(
     ends = series.run_end_labels(both, styles)
     text = series.label_layer(ends, both, height=height, zero=False, log_y=log_y)
     marks = event_marks.event_layers(events, series.step_span(data), styles)
-    head = theme.playhead_layers(playhead, named=x_title == theme.AXIS["step"])
+    head = playhead_layers(playhead, named=x_title == theme.AXIS["step"])
     odd = series.not_finite_layers(source, styles, odd=NOT_FINITE)
     chart = alt.layer(series.extent_layer(train), *lines, *odd, rings, *text, *marks, *head)
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)

@@ -53,13 +53,13 @@ def story(
     ends += [EndLabel("random routing", value, theme.NEUTRAL_TEXT, strong=False) for value in references]
     text = series.label_layer(ends, data, height=height, zero=True, log_y=False, font_size=17)
     level = references if curve is None else []
-    marks = pl.DataFrame({"value": level}, schema={"value": pl.Float64})
-    rule = (
-        alt.Chart(marks)
+    rules = [
+        alt.Chart(pl.DataFrame({"value": [value]}))
         .mark_rule(color=theme.REFERENCE.expr, strokeDash=[6, 5], strokeWidth=2)
         .encode(y=alt.Y("value:Q"))
-    )
+        for value in level
+    ]
     figure: alt.LayerChart = theme.titled(
-        alt.layer(rule, *curve_layers(curve), line, points, *text), title=title, height=height
+        alt.layer(*rules, *curve_layers(curve), line, points, *text), title=title, height=height
     )
     return figure
