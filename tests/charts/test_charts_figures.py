@@ -472,3 +472,13 @@ def test_names_at_line_ends_are_a_line_apart_on_the_axis_that_is_drawn() -> None
     names = sorted(row["expert_bias"] for row in rows if "text" in row)
     pixels = (names[1] - names[0]) / (max(drawn) - min(drawn)) * height
     assert pixels >= 14
+
+
+def test_the_step_of_the_widest_biases_is_marked_with_their_difference() -> None:
+    frame = frames.bias_frame({0: 0.2, 7: 0.5})
+    widest = biases.Widest(step=4, low=-0.2, high=0.5)
+    words = [
+        row["words"] for row in rows_of(biases.bias_trajectories(frame, widest=widest)) if "words" in row
+    ]
+    assert words == ["0.70 apart at step 4"]
+    assert not [row for row in rows_of(biases.bias_trajectories(frame)) if "words" in row]
