@@ -21,8 +21,9 @@ def anchored(chart: alt.Chart) -> alt.Chart:
     """
     fields = {name: field for name in _VALUES if (field := _field(chart, name))}
     places = {name: _VALUES[name](alt.expr(at(name[0], field))) for name, field in fields.items()}
-    if _kind(chart) in ("rule", "rect") and len({name[0] for name in fields}) == 1:
-        other, length = _ACROSS[next(iter(fields))[0]]
+    axes = {name[0] for name in _VALUES if getattr(chart.encoding, name) is not alt.Undefined}
+    if _kind(chart) in ("rule", "rect") and len(axes) == 1 and fields:
+        other, length = _ACROSS[next(iter(axes))]
         places |= {other: _VALUES[other](0), f"{other}2": _VALUES[f"{other}2"](length)}
     result: alt.Chart = chart.encode(**places)
     return result

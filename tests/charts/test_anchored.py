@@ -40,6 +40,13 @@ def test_a_rule_across_the_plot_stays_one() -> None:
     }
 
 
+def test_a_rule_with_both_ends_stays_as_long_as_it_is() -> None:
+    rows = alt.Chart(pl.DataFrame({"value": [1.0]}))
+    rule = rows.mark_rule().encode(y=alt.Y("value:Q"), x=alt.XValue(3), x2=alt.X2Value(9))
+    encoding = anchored(rule).to_dict()["encoding"]
+    assert (encoding["x"], encoding["x2"]) == ({"value": 3}, {"value": 9})
+
+
 def test_what_is_no_place_keeps_its_field() -> None:
     rows = alt.Chart(pl.DataFrame({"value": [1.0], "name": ["a"]}))
     chart = rows.mark_text().encode(x=alt.XValue(3), y=alt.Y("value:Q"), text=alt.Text("name:N"))
