@@ -219,8 +219,8 @@ class Recorder:
         self._num_left = self._num_taken - self._num_handled
         cause = "a disk" if this_rank(self._group)[1] == 1 else "a rank that does not call log for every step"
         self._notices.line(
-            f"{self.info.run_id} is not finished: its last {self._num_left} steps wait for {cause}, after "
-            f"{patience_s:.0f} s still, and are not in the folder."
+            f"{self.info.run_id}: gave up after {patience_s:.0f} s waiting for {cause}; the last "
+            f"{self._num_left} steps are not in the folder, and the run is not marked as finished."
         )
 
     def __enter__(self) -> Self:

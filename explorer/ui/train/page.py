@@ -44,7 +44,7 @@ def introduction() -> None:
         return
     st.markdown(
         "Choose a preset and one or more balancing rules, then start. Two runs train at a time; the rest are "
-        "queued. You may close this tab; stopping the app stops the training, and what was recorded stays."
+        "queued. You may close this tab; stopping the app stops training and keeps what was recorded."
     )
 
 
