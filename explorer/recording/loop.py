@@ -37,7 +37,7 @@ MAX_QUEUED_CELLS = 4_000_000
 """Counts and biases that wait in memory together; together with `MAX_QUEUED_STEPS` the bound of the queue."""
 MAX_QUEUED_STEPS = 1024
 PATIENCE_S = 120.0
-"""How long the end of a training waits for a disk, or for other ranks."""
+"""How long the end of training waits for a disk, or for other ranks."""
 EXIT_PATIENCE_S = 10.0
 """The same where the program ends without `finish`: a crash of one rank must not be noticed late."""
 

@@ -200,9 +200,9 @@ def verdict_text(judged: verdict.Judgement, plan: Window, judge: Window, setting
     extra = layout.slots(experts) - experts
     reason = ""
     if not judged.is_other_window and plan.key != judge.key:
-        reason = "window A contains window B, so the plan has seen what judges it; "
+        reason = "window A contains window B, so the plan has seen the data it is judged on; "
     elif not judged.is_other_window:
-        reason = "the only window both plans and judges, so choose another run to judge on; "
+        reason = "there is only one window, so choose another run to judge on; "
     elif not judged.are_counts:
         reason = "the loads are shares, and the tokens behind them are unknown; "
     elif not judged.is_large_enough:

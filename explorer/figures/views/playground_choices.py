@@ -123,7 +123,7 @@ SCORES = (
         options=("normal", "log-normal"),
         default="normal",
         help="Log-normal: tokens draw experts in proportion to a log-normal popularity (Gumbel noise on the "
-        "logits), as loads recorded in service do.",
+        "logits), as loads recorded by serving systems do.",
     ),
     Choice(
         key="domains",

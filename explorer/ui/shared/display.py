@@ -124,7 +124,7 @@ def embed(place: DeltaGenerator) -> None:
     """
     if not is_embedded():
         return
-    keys = panels.shown().keys
+    keys = panels.page_figures().keys
     name = (urls.values_of(PANEL) or [*keys, ""][:1])[-1]
     if name in keys:
         st.html(f"<style>{_embedded(name)}</style>")

@@ -200,7 +200,7 @@ def _live() -> None:
 
 
 def _one(job: Job) -> None:
-    """Progress and controls of a training. One that cannot be drawn leaves those of the others alone."""
+    """Progress and controls of a training run. One that cannot be drawn leaves those of the others alone."""
     try:
         _progress(job)
         switching.controls(job)
