@@ -106,7 +106,7 @@ def gradient_cosines(frame: pl.DataFrame, **settings: Any) -> theme.Figure:
     return _lines(
         frame,
         "cosine",
-        y_title="cosine (−1 against, +1 together)",
+        y_title="cosine (−1 opposed, +1 aligned)",
         empty="no run here has an auxiliary loss and recorded gradients",
         reference=0.0,
         **settings,
