@@ -319,7 +319,7 @@ def saturation(frame: pl.DataFrame, *, layer: int, height: int = 220) -> theme.F
         x=updates_before_probe(steps),
         y=alt.Y(
             "saturation:Q",
-            title="choices already made",
+            title="final choices already made",
             scale=alt.Scale(domain=[0, 1]),
             axis=alt.Axis(format=".0%", tickCount=5),
         ),

@@ -71,7 +71,7 @@ def none_text(run: Run) -> str:
             f"No events: a dead expert or a collapsed layer counts as an event after {DEAD_STEPS} recorded "
             f"steps, and this run has {steps}. Run health names experts without a token."
         )
-    return f"No events: {NO_DEATH}, {NO_COLLAPSE}, and none was recorded."
+    return f"No events: {NO_DEATH}, {NO_COLLAPSE}, and the run recorded no events."
 
 
 def _selected_kinds(run: Run, counts: dict[str, int]) -> list[str]:

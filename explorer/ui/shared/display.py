@@ -134,7 +134,7 @@ def embed(place: DeltaGenerator) -> None:
 
     If it is not among them, the page is drawn once more, as usual, and says so at `place`, above it.
     """
-    keys, asked = panels.shown().keys, _named_panel()
+    keys, asked = panels.page_figures().keys, _named_panel()
     name = asked or (keys or [""])[0]
     is_known = name in keys
     if asked and is_known == (asked == _UNKNOWN.get()):

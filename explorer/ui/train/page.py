@@ -44,7 +44,7 @@ def introduction() -> None:
         return
     st.markdown(
         "Choose a preset and one or more balancing rules, then start. Two runs train at a time; the rest are "
-        "queued. You may close this tab; stopping the app stops the training, and what was recorded stays."
+        "queued. You may close this tab; stopping the app stops training and keeps what was recorded."
     )
 
 
@@ -206,7 +206,7 @@ def _live() -> None:
 
 
 def _one(job: Job) -> None:
-    """Progress and controls of a training. One that cannot be drawn leaves those of the others alone."""
+    """Progress and controls of a training run. One that cannot be drawn leaves those of the others alone."""
     try:
         _progress(job)
         switching.controls(job)
