@@ -181,7 +181,7 @@ def finding_of(one: Result) -> str:
     lost = (
         one.effect is not None and (effect.p or 1) < 0.05 and not one.survives and one.verdict == NOT_RESOLVED
     )
-    note = ", significant alone but not among all comparisons of this page" if lost else ""
+    note = ", significant on its own but not among all comparisons of this page" if lost else ""
     return f"{text}); {one.verdict}{note}."
 
 
@@ -315,7 +315,7 @@ def course(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Mi
     return Panel(
         subject=subject,
         finding=f"In the last quarter, MaxVio averages {low['max_vio']:.2f} with {low['arm']}{most}.",
-        how=f"Thin: every run at {scale}, averaged over {counted(longest, 'stretch', 'stretches')} of steps. "
+        how=f"Thin: every run at {scale}, averaged over {counted(longest, 'bin')} of steps. "
         f"Thick: the mean of an arm.{_grey(frame)}",
         spec=specs.make(run_charts.course(frame, _named(settings, low["arm"], high["arm"]))),
         table=frame,

@@ -12,7 +12,7 @@ GRACE_S = 5.0
 def limit_wait() -> None:
     """Let uvicorn end open connections `GRACE_S` seconds after SIGTERM or Ctrl-C.
 
-    By default it waits for them without limit, and stops trainings and index only afterwards. A suspended
+    By default it waits for them without limit, and stops training runs and index only afterwards. A suspended
     tab with a figure on its way to it would keep the server alive for good. Streamlit has no option for this.
     A limit that the host has set is kept.
     """

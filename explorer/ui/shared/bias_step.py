@@ -34,7 +34,7 @@ def section(run: Run, layer: int, step: int, expert: int, *, is_selected: bool) 
             + (
                 ""
                 if is_selected
-                else " Single out an expert, or click a point on a bias trajectory, to see another one."
+                else " Highlight an expert, or click a point on a bias trajectory, to see another one."
             )
         )
     with right:
