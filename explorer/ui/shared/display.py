@@ -84,7 +84,7 @@ def is_embedded() -> bool:
     return bool(st.context.is_embedded) or bool(urls.values_of(PANEL))
 
 
-def settle() -> None:
+def read_mode() -> None:
     """Read the address: before anything is drawn."""
     urls.settle(KEY, MODES, "normal", lambda v: f"The link asks for mode = {v}; it can be normal or lecture.")
 
