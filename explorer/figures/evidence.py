@@ -178,11 +178,15 @@ def finding_of(one: Result) -> str:
         text += f"; bootstrap {low} to {high}"
     if one.comparison.published is not None:
         text += f"; the paper reports {charts.signed(short(one.comparison.published))}"
-    lost = (
-        one.effect is not None and (effect.p or 1) < 0.05 and not one.survives and one.verdict == NOT_RESOLVED
-    )
-    note = ", significant on its own but not among all comparisons of this page" if lost else ""
+    note = ", significant on its own but not among all comparisons of this page" if is_lost(one) else ""
     return f"{text}); {one.verdict}{note}."
+
+
+def is_lost(one: Result) -> bool:
+    """Whether a comparison is significant by itself and no longer after Holm's correction over the page."""
+    if one.effect is None or one.verdict != NOT_RESOLVED:
+        return False
+    return (one.effect.p or 1) < 0.05 and not one.survives
 
 
 def _table(estimates: Sequence[Result]) -> pl.DataFrame:
