@@ -174,10 +174,9 @@ def _lines(
     data = _tidy(frame, styles, column)
     lines = series.line_layers(data, styles, x_title=theme.AXIS["step"], y_title=y_title)
     for layer in lines:
-        if not isinstance(layer.encoding.y, alt.Y):
-            continue
-        # Left to itself the axis rounds 0.12 to 0.1.
-        layer.encoding.y.axis = alt.Axis(tickCount=5, format=number_format)
+        if isinstance(layer.encoding.y, alt.Y):
+            # Left to itself the axis rounds 0.12 to 0.1.
+            layer.encoding.y["axis"] = alt.Axis(tickCount=5, format=number_format)
     if with_points:
         dots = alt.Chart(data).mark_point(filled=True, size=34, opacity=1, clip=True)
         lines.append(

@@ -2,7 +2,8 @@
 
 Niced beside other tests, a training gets a quarter of its share, and its page draws for as long as that
 takes: here it has all of it. With a pause, it rests after each step: a test that needs a training that goes
-on, not one that gets far, leaves the processors to the page.
+on, not one that gets far, leaves the processors to the page. The Train page ticks once a second, half as
+often as for users: a tick costs server and browser a third of a second, and no test asks how often it comes.
 """
 
 import sys
@@ -14,9 +15,11 @@ from streamlit.web.cli import main
 from explorer.running.child_process import LocalProcess
 from explorer.running.jobs import Job
 from explorer.ui.server import jobs
+from explorer.ui.train import page as train_page
 
 RESTING = Path(__file__).with_name("resting_trainer.py")
 PAUSE_S = sys.argv.pop(1)
+TICK_S = 1.0
 
 
 def launched(job: Job, command: Sequence[str] | None = None, niceness: int = 0) -> LocalProcess:
@@ -25,4 +28,5 @@ def launched(job: Job, command: Sequence[str] | None = None, niceness: int = 0) 
 
 
 jobs.LocalProcess = launched  # type: ignore[assignment, attr-defined]
+train_page.TICK_S = TICK_S
 main()

@@ -1,10 +1,13 @@
 """Streamlit's own scripts, styles and fonts, answered before anything else looks at the request.
 
 A first visit asks for about a hundred files. On Streamlit's way each of them passes sessions and compression
-and is handed to threads five times and more: on two cores that took longer than everything else that a page
-waits for.
+and is handed to threads five times and more. A browser that is elsewhere gets them compressed, once per file
+and process; on the same machine that would only cost time.
 """
 
+import asyncio
+import gzip
+import ipaddress
 import mimetypes
 from functools import cache
 from pathlib import Path
@@ -14,7 +17,9 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 STATIC = Path(st.__file__).parent / "static"
-FOLDERS = ("js", "css", "media")
+TEXT = ("js", "css")
+"""Folders of files that compression makes smaller."""
+FOLDERS = (*TEXT, "media")
 FOREVER = b"public, immutable, max-age=31536000"
 """Their names contain a digest of their content; Streamlit says the same of them."""
 _ASKS_MORE = ("range", "if-none-match", "if-modified-since")
@@ -33,13 +38,17 @@ class Assets:
         if file is None:
             await self.app(scope, receive, send)
             return
-        # Read here and not in a thread: it is in the system's memory, and the largest takes a millisecond.
-        body = file.read_bytes()
-        headers = [
-            (b"content-type", _kind(file.name)),
-            (b"content-length", str(len(body)).encode()),
-            (b"cache-control", FOREVER),
-        ]
+        headers = [(b"content-type", _kind(file.name)), (b"cache-control", FOREVER)]
+        is_text = file.parent.name in TEXT
+        if is_text:
+            headers.append((b"vary", b"accept-encoding"))
+        if is_text and _takes_gzip(scope) and not is_near(scope):
+            body = await asyncio.to_thread(_compressed, file)
+            headers.append((b"content-encoding", b"gzip"))
+        else:
+            # Not in a thread: it is in the system's memory, and the largest takes a millisecond.
+            body = file.read_bytes()
+        headers.append((b"content-length", str(len(body)).encode()))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body if scope["method"] == "GET" else b""})
 
@@ -51,6 +60,26 @@ def _file(scope: Scope) -> Path | None:
     file = _files(str(st.get_option("server.baseUrlPath"))).get(scope["path"])
     headers = Headers(scope=scope)
     return None if file is None or any(name in headers for name in _ASKS_MORE) else file
+
+
+def is_near(scope: Scope) -> bool:
+    """Whether a browser on this machine asks, and no proxy on behalf of one that may be elsewhere."""
+    if any(name == b"forwarded" or name.startswith(b"x-forwarded") for name, _ in scope["headers"]):
+        return False
+    try:
+        return scope["client"] is not None and ipaddress.ip_address(scope["client"][0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _takes_gzip(scope: Scope) -> bool:
+    taken = Headers(scope=scope).get("accept-encoding", "").split(",")
+    return any(coding.partition(";")[0].strip() == "gzip" for coding in taken)
+
+
+@cache
+def _compressed(file: Path) -> bytes:
+    return gzip.compress(file.read_bytes(), mtime=0)
 
 
 @cache

@@ -96,7 +96,7 @@ def _named_panel() -> str:
     return (urls.values_of(PANEL) or [""])[-1]
 
 
-def settle() -> None:
+def read_mode() -> None:
     """Read the address: before anything is drawn."""
     urls.settle(KEY, MODES, "normal", lambda v: f"The link asks for mode = {v}; it can be normal or lecture.")
 

@@ -182,8 +182,10 @@ def now_training() -> None:
     """Progress and live charts; ticks by itself only while something trains."""
     if not services().jobs.jobs():
         return
-    tick = TICK_S if services().jobs.open_jobs() else None
-    st.fragment(_live, run_every=tick)()
+    if services().jobs.open_jobs():
+        st.fragment(_live, run_every=TICK_S)()
+    else:  # a button in a fragment would draw the fragment again: cleared of all runs, its heading would stay
+        _live()
 
 
 def _live() -> None:
