@@ -307,7 +307,7 @@ def _figure(step: Step, place: Place, is_open: bool) -> None:
     if figure.update is not None:
         _arithmetic(figure.update)
     if is_open:
-        links.page(figure.link.page, f"Open in {figure.link.title} with these settings", **figure.link.query)
+        links.page(figure.link.page, figure.link.words, **figure.link.query)
 
 
 def _cut_short(step: Step) -> str:
