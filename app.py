@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager
 import streamlit as st
 from starlette.middleware import Middleware
 
-from explorer.ui.server import first_picture, first_visit
+from explorer.ui.server import connections, first_picture, first_visit
 from explorer.ui.server.addresses import EmbedAddress
+from explorer.ui.server.assets import Assets
 from explorer.ui.server.bursts import Bursts
 from explorer.ui.server.gate import Gate
 from explorer.ui.server.preload import Preload
 from explorer.ui.server.settings import Settings
-from explorer.ui.server.shutdown import limit_wait_for_connections
 from explorer.ui.server.unsent import keep_unsent_messages
 from explorer.ui.warm_up import WarmUp
 
@@ -27,7 +27,8 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
 
     The server listens meanwhile: a browser loads its own files for as long as our libraries take.
     """
-    limit_wait_for_connections()
+    connections.limit_wait()
+    connections.send_at_once()
     keep_unsent_messages()
     # Read before the server listens, or a quick visitor would be missed.
     first_visit.begin(first_picture.read(Settings.from_environment()))
@@ -42,5 +43,5 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
 app = st.App(
     "explorer/ui/main.py",
     lifespan=lifespan,
-    middleware=[Middleware(Gate), Middleware(EmbedAddress), Middleware(Bursts), Middleware(Preload)],
+    middleware=[Middleware(Gate), *(Middleware(one) for one in (Assets, EmbedAddress, Bursts, Preload))],
 )

@@ -61,7 +61,7 @@ def freshness(page: Page, base: str, runs: Path) -> list[float]:
         if first is not None:
             delays.append(first - when)
     if not delays:
-        raise SystemExit("the page has shown no step of the two trainings")
+        raise SystemExit("the page has shown no step of the two training runs")
     return delays
 
 

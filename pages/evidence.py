@@ -1,4 +1,4 @@
-"""Claims of the literature, and what the experiments say about them."""
+"""Claims from the literature, and what the experiments say about them."""
 
 import streamlit as st
 

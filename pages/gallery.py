@@ -1,4 +1,4 @@
-"""The figures of the Loss-Free Balancing paper, drawn again from shipped runs."""
+"""The figures of the Loss-Free Balancing paper, redrawn from the shipped runs."""
 
 import streamlit as st
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 for variable in ("EXPLORER_READ_ONLY", "EXPLORER_LIMITS", "EXPLORER_PROXY_HEADER"):
     os.environ.pop(variable, None)
 
-# A suite that was started with nohup ignores a closed terminal, and so would its trainings.
+# A suite that was started with nohup ignores a closed terminal, and so would its training runs.
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

@@ -147,10 +147,10 @@ def swaps(frame: pl.DataFrame, *, experts: list[int]) -> theme.Figure:
         .mark_rect()
         .encode(
             x=alt.X(
-                "other:O", sort=experts, title="expert gained", axis=axis, scale=alt.Scale(paddingInner=0.04)
+                "other:O", sort=experts, title="to expert", axis=axis, scale=alt.Scale(paddingInner=0.04)
             ),
             y=alt.Y(
-                "expert:O", sort=experts, title="expert left", axis=axis, scale=alt.Scale(paddingInner=0.04)
+                "expert:O", sort=experts, title="from expert", axis=axis, scale=alt.Scale(paddingInner=0.04)
             ),
             color=alt.Color(
                 "tokens:Q",
@@ -160,8 +160,8 @@ def swaps(frame: pl.DataFrame, *, experts: list[int]) -> theme.Figure:
                 ),
             ),
             tooltip=[
-                alt.Tooltip("expert:O", title="expert left"),
-                alt.Tooltip("other:O", title="expert gained"),
+                alt.Tooltip("expert:O", title="from expert"),
+                alt.Tooltip("other:O", title="to expert"),
                 alt.Tooltip("tokens:Q", format=",d"),
             ],
         )

@@ -8,6 +8,7 @@ import polars as pl
 
 from explorer.charts import event_marks, series, theme
 from explorer.charts.labels import EndLabel, break_label
+from explorer.charts.playhead import playhead_layers
 
 REFERENCE_LABELS = {"uniform": "random routing", "resampled": "random routing (whole sequences)"}
 
@@ -66,7 +67,7 @@ def max_vio_curves(
         *smooth,
         *text,
         *event_marks.event_layers(events, series.step_span(data), styles),
-        *theme.playhead_layers(playhead, named=x_title == theme.AXIS["step"]),
+        *playhead_layers(playhead, named=x_title == theme.AXIS["step"]),
     )
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
@@ -106,6 +107,8 @@ def reference_pairs(references: Mapping[str, Any] | None) -> dict[str, tuple[flo
 
 def _reference_layers(references: Mapping[str, tuple[float, float]]) -> list[Any]:
     """A dashed line at the mean and a pale strip up to the 95th percentile, one pair per baseline."""
+    if not references:
+        return []
     data = pl.DataFrame(
         {
             "name": [REFERENCE_LABELS[k] for k in references],
@@ -123,9 +126,8 @@ def _reference_layers(references: Mapping[str, tuple[float, float]]) -> list[Any
         ],
     )
     strip = base.mark_rect(color=theme.REFERENCE_BAND.expr, opacity=0.45).encode(y2=alt.Y2("p95:Q"))
-    rules = []
-    # A layer each instead of a dash scale: a scale would be shared with the runs' own dashes.
-    for name, dash in zip(REFERENCE_LABELS.values(), ([2, 2], [6, 3]), strict=True):
-        one = base.transform_filter(f"datum.name == '{name}'")
-        rules.append(one.mark_rule(color=theme.REFERENCE.expr, strokeWidth=1.4, strokeDash=dash))
-    return [strip, *rules]
+    # In the mark and not by a scale, which the runs' own dashes would share; and not a layer each, of
+    # which one would often be empty.
+    dash = alt.ExprRef(f"datum.name === '{REFERENCE_LABELS['resampled']}' ? [6, 3] : [2, 2]")
+    rule = base.mark_rule(color=theme.REFERENCE.expr, strokeWidth=1.4, strokeDash=dash)
+    return [strip, rule]

@@ -1,13 +1,25 @@
 """Bias trajectories of all experts of a layer, a few of them singled out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 import polars as pl
 
 from explorer.charts import bias_band, event_marks, linking, series, theme
+from explorer.charts.anchored import anchored
 from explorer.charts.labels import EndLabel, end_labels
+from explorer.charts.playhead import playhead_layers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Widest:
+    """The step of a layer whose biases differ most, with its lowest and its highest."""
+
+    step: int
+    low: float
+    high: float
 
 
 def bias_trajectories(
@@ -23,6 +35,7 @@ def bias_trajectories(
     pick: bool = False,
     is_rule_known: bool = True,
     band: pl.DataFrame | None = None,
+    widest: Widest | None = None,
 ) -> theme.Figure:
     """Thin lines for every expert, coloured and named ones for `highlight` (at most six).
 
@@ -33,7 +46,8 @@ def bias_trajectories(
     have no say (`routing.outranking`), None where there is none; a dashed line lies that far below the
     highest bias wherever an expert has fallen under it. `events`: of this layer, see
     `event_marks.event_layers`. `band`: the spread behind the lines (`bias_band.band_layers`), where
-    `frame` holds only some of very many experts.
+    `frame` holds only some of very many experts. `widest`: the step to be marked with how far apart its
+    biases are.
     """
     if frame.is_empty() or frame["bias_mean"].null_count() == frame.height:
         is_odd = NOT_FINITE in frame.columns and bool((frame[NOT_FINITE] > 0).any())
@@ -60,9 +74,10 @@ def bias_trajectories(
         highlighted,
         _breaks(data),
         points,
+        *_widest_layers(widest),
         *names,
         *marks,
-        *theme.playhead_layers(playhead),
+        *playhead_layers(playhead),
     )
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
@@ -176,7 +191,7 @@ def _points(data: pl.DataFrame, encoded: dict[str, Any]) -> alt.Chart:
         )
         .properties(name="points")
     )
-    return points
+    return anchored(points)
 
 
 def _breaks(data: pl.DataFrame) -> alt.Chart:
@@ -196,7 +211,32 @@ def _breaks(data: pl.DataFrame) -> alt.Chart:
             ],
         )
     )
-    return cross
+    return anchored(cross)
+
+
+def _widest_layers(widest: Widest | None) -> list[alt.Chart]:
+    """A bracket from the lowest to the highest bias of a step, with their difference."""
+    if widest is None:
+        return []
+    words = f"{widest.high - widest.low:.2f} apart at step {widest.step}"
+    middle = (widest.low + widest.high) / 2
+    span = pl.DataFrame({"x": [widest.step], "low": [widest.low], "high": [widest.high]})
+    rule = alt.Chart(span).mark_rule(strokeWidth=1.6, color=theme.STRONG_TEXT.expr)
+    ends = alt.Chart(pl.DataFrame({"x": [widest.step] * 2, "end": [widest.low, widest.high]}))
+    caps = ends.mark_tick(orient="horizontal", size=12, thickness=1.6, color=theme.STRONG_TEXT.expr)
+    name = alt.Chart(pl.DataFrame({"x": [widest.step], "middle": [middle], "words": [words]})).encode(
+        x=alt.X("x:Q"), y=alt.Y("middle:Q"), text=alt.Text("words:N")
+    )
+    look: dict[str, Any] = {"align": "left", "dx": 8, "fontSize": 12, "fontWeight": 600}
+    # The page's colour around the letters keeps them readable over the lines.
+    halo = name.mark_text(stroke=alt.ExprRef("background"), strokeWidth=4, strokeJoin="round", **look)
+    layers = [
+        rule.encode(x=alt.X("x:Q"), y=alt.Y("low:Q"), y2=alt.Y2("high:Q")),
+        caps.encode(x=alt.X("x:Q"), y=alt.Y("end:Q")),
+        halo,
+        name.mark_text(color=theme.STRONG_TEXT.expr, **look),
+    ]
+    return [anchored(layer) for layer in layers]
 
 
 def _outranked(data: pl.DataFrame, gap: float | None) -> list[alt.Chart]:
@@ -210,6 +250,8 @@ def _outranked(data: pl.DataFrame, gap: float | None) -> list[alt.Chart]:
         .with_columns(expert_bias=pl.when(pl.col("lowest") < pl.col("limit")).then(pl.col("limit")))
         .select("x", "expert_bias")
     )
+    if limits["expert_bias"].is_null().all():
+        return []
     line = (
         alt.Chart(limits)
         .mark_line(color=theme.REFERENCE.expr, strokeDash=[5, 3], strokeWidth=1.4, clip=True)

@@ -307,7 +307,7 @@ def paired_differences(rows: Sequence[Mapping[str, Any]]) -> str:
     if falls:
         then = " after the correction" if stays else together
         parts.append(
-            f"Significant alone (95 % CI excludes 0) but not{then}: {_by_metric(falls, is_valued=True)}"
+            f"Significant on its own (95 % CI excludes 0) but not{then}: {_by_metric(falls, is_valued=True)}"
         )
     if open_:
         parts.append(f"Not significant: {_by_metric(open_, is_valued=False)}")

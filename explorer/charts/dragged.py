@@ -124,11 +124,7 @@ def _fixed(view: dict[str, Any], last_step: int | None) -> dict[str, Any]:
     if "layer" in result:
         result["layer"] = [_fixed(layer, last_step) for layer in result["layer"]]
     x = result.get("encoding", {}).get("x", {})
-    if x.get("field") == PLAYHEAD:
-        place = {"x": {"value": {"expr": f"scale('x', datum.{PLAYHEAD})"}}}
-        height = {"y": {"value": 0}, "y2": {"value": "height"}} if "y" not in result["encoding"] else {}
-        result["encoding"] = {**result["encoding"], **place, **height}
-    elif "field" in x and last_step is not None:
+    if "field" in x and last_step is not None:
         scale = {**x.get("scale", {}), "zero": False, "nice": False, "domain": [0, max(last_step, 1)]}
         result["encoding"] = {**result["encoding"], "x": {**x, "scale": scale}}
     return result

@@ -11,6 +11,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import theme
+from explorer.charts.anchored import anchored
 from explorer.charts.theme import Ink, RunStyle
 from explorer.metrics.events import event_name
 
@@ -28,7 +29,8 @@ NUMBER_PX = 12.0
 """From the middle of a symbol to that of its number."""
 BESIDE_PX = 28.0
 """From a symbol to the next one in its row, at least, for a number between them."""
-_INSIDE = "inrange(scale('x', datum.event_step), [-1, width + 1])"
+_INSIDE = "inrange(scale('x', datum.event_step), [-8, width + 8])"
+"""A bin stands at its end, so the axis may begin a little after the first step."""
 SEVERAL = "several"
 MOST_WORDS = 4
 """Kinds that a tooltip spells out."""
@@ -153,7 +155,8 @@ def event_layers(
         symbol.encode(shape=alt.Shape("event_shape:N", scale=None)),
         number.encode(text=alt.Text("event_count:N")),
     ]
-    return [*layers, _room()] if above else layers
+    anchors = [anchored(layer) for layer in layers]
+    return [*anchors, _room()] if above else anchors
 
 
 def _room() -> alt.Chart:

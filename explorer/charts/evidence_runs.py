@@ -1,6 +1,5 @@
 """Charts of the runs behind a claim: every run in the plane of loss and imbalance, and over training."""
 
-from collections import Counter
 from collections.abc import Collection
 
 import altair as alt
@@ -9,9 +8,12 @@ import polars as pl
 from explorer.charts import theme
 from explorer.charts.inks import Ink, dash_of
 from explorer.charts.plane_rows import SCOPE_SHAPES
+from explorer.charts.strength_marks import mark_of
 
-LIGHTER = (0.0, 0.4, 0.2, 0.55, 0.3, 0.65)
-"""Shares of the way to the page's ground for arms of one method: the first has the colour of the method."""
+LIGHTER = (0.0, 0.25, 0.12)
+"""Shares of the way to the page's ground for arms of one method: the first has the colour of the method. Mark
+and dash tell them apart; the lightness only helps."""
+DASH_LEGEND_PX = 600
 MOST_ARMS = 8
 """With more arms, those that a claim does not name share one grey and one entry of the legend."""
 OTHERS = "other arms"
@@ -40,50 +42,56 @@ def _arms(frame: pl.DataFrame) -> pl.DataFrame:
     return arms.sort(pl.col("arm") == OTHERS, maintain_order=True)
 
 
+def _nth(frame: pl.DataFrame) -> pl.DataFrame:
+    """The arms of `_arms` with the place of each among those of its method and count scope."""
+    return _arms(frame).with_columns(nth=pl.int_range(pl.len()).over("family", "scope"))
+
+
 def _arm_scale(frame: pl.DataFrame) -> alt.Scale:
-    """The colour of each arm's method and count scope; further arms of one method are paler."""
-    arms = _arms(frame)
-    used: Counter[tuple[str, str]] = Counter()
-    inks = []
-    for arm, family, scope in arms.iter_rows():
-        if arm == OTHERS:
-            inks.append(theme.REFERENCE_BAND.expr)
-            continue
-        ink = theme.family_ink(family, scope)
-        share = LIGHTER[used[family, scope] % len(LIGHTER)]
-        used[family, scope] += 1
-        pale = Ink(theme.mix(ink.light, "#FFFFFF", share), theme.mix(ink.dark, "#0F1218", share))
-        inks.append(pale.expr)
+    """The colour of each arm's method and count scope; further arms of one method are a little paler."""
+    arms = _nth(frame)
+    inks = [
+        theme.REFERENCE_BAND.expr if arm == OTHERS else _ink(family, scope, nth).expr
+        for arm, family, scope, nth in arms.iter_rows()
+    ]
     return alt.Scale(domain=arms["arm"].to_list(), range=inks)
+
+
+def _ink(family: str, scope: str, nth: int) -> Ink:
+    ink, share = theme.family_ink(family, scope), LIGHTER[nth % len(LIGHTER)]
+    return Ink(theme.mix(ink.light, "#FFFFFF", share), theme.mix(ink.dark, "#0F1218", share))
 
 
 def _arm_dashes(frame: pl.DataFrame) -> alt.Scale:
     """The dash of each arm: that of its count scope, and another one for further arms of one method."""
-    arms = _arms(frame)
-    used: Counter[tuple[str, str]] = Counter()
-    dashes = []
-    for arm, family, scope in arms.iter_rows():
-        if arm == OTHERS:
-            dashes.append([1, 0])
-            continue
-        dashes.append(list(dash_of(scope, used[family, scope])))
-        used[family, scope] += 1
+    arms = _nth(frame)
+    dashes = [
+        [1, 0] if arm == OTHERS else list(dash_of(scope, nth)) for arm, _, scope, nth in arms.iter_rows()
+    ]
     return alt.Scale(domain=arms["arm"].to_list(), range=dashes)
 
 
 def _arm_shapes(frame: pl.DataFrame) -> alt.Scale:
-    """The mark of each arm's count scope, as in the dilemma plane."""
-    arms = _arms(frame)
+    """The mark of each arm: the outline of its count scope, filled for the first arm."""
+    arms = _nth(frame)
+    other = SCOPE_SHAPES["other"]
     shapes = [
-        SCOPE_SHAPES["other"] if arm == OTHERS else SCOPE_SHAPES.get(scope, SCOPE_SHAPES["other"])
-        for arm, _, scope in arms.iter_rows()
+        other if arm == OTHERS else mark_of(SCOPE_SHAPES.get(scope, other), nth)
+        for arm, _, scope, nth in arms.iter_rows()
     ]
     return alt.Scale(domain=arms["arm"].to_list(), range=shapes)
 
 
-def _arm_legend() -> alt.Legend:
+def _arm_legend(symbol_size: int = 110) -> alt.Legend:
+    """Arms by twos, in one column on a phone. symbol_size: large for lines, whose dash it shows."""
     return alt.Legend(
-        orient="top", title=None, columns=2, labelLimit=260, symbolOpacity=1, symbolStrokeWidth=2.4
+        orient="top",
+        title=None,
+        columns=theme.columns_that_fit(2, 300),
+        labelLimit=260,
+        symbolOpacity=1,
+        symbolStrokeWidth=0 if symbol_size == 110 else 2.4,
+        symbolSize=symbol_size,
     )
 
 
@@ -93,13 +101,13 @@ def plane(frame: pl.DataFrame, named: Collection[str] = ()) -> theme.Figure:
     frame = folded(frame, named)
     chart = (
         alt.Chart(frame)
-        .mark_point(filled=True, size=64, opacity=0.75)
+        .mark_point(filled=True, size=90, opacity=0.85)
         .encode(
             x=alt.X("max_vio:Q", title=theme.AXIS["max_vio_global"], scale=alt.Scale(zero=True)),
             y=alt.Y(
                 "lm_loss:Q",
                 title="held-out loss (nats per token)",
-                scale=alt.Scale(zero=False),
+                scale=alt.Scale(zero=False, padding=8),
             ),
             color=alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend()),
             shape=alt.Shape("arm:N", scale=_arm_shapes(frame), legend=_arm_legend()),
@@ -119,7 +127,7 @@ def course(frame: pl.DataFrame, named: Collection[str] = ()) -> theme.Figure:
     """MaxVio batch over training: every run thin, arm means thick. frame: arm, family, scope,
     run, share, max_vio; named: arms that keep their colour where there are many."""
     frame = folded(frame, named)
-    colour = alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend())
+    colour = alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend(DASH_LEGEND_PX))
     base = alt.Chart(frame).encode(
         x=alt.X("share:Q", title="share of the training steps (%)"),
         y=alt.Y("max_vio:Q", title=theme.AXIS["max_vio"]),
@@ -128,7 +136,7 @@ def course(frame: pl.DataFrame, named: Collection[str] = ()) -> theme.Figure:
     thin = base.mark_line(strokeWidth=0.8, opacity=0.3).encode(detail=alt.Detail("run:N"))
     keys = ("arm", "name", "share")
     mean = alt.Chart(frame.group_by(*keys, maintain_order=True).agg(pl.col("max_vio").mean()))
-    dash = alt.StrokeDash("arm:N", scale=_arm_dashes(frame), legend=_arm_legend())
+    dash = alt.StrokeDash("arm:N", scale=_arm_dashes(frame), legend=_arm_legend(DASH_LEGEND_PX))
     weight = alt.condition(alt.datum.arm == OTHERS, alt.value(1.2), alt.value(2.4))
     thick = mean.mark_line().encode(
         strokeWidth=weight,
@@ -145,13 +153,13 @@ def course(frame: pl.DataFrame, named: Collection[str] = ()) -> theme.Figure:
 def by_length(frame: pl.DataFrame) -> theme.Figure:
     """Excess imbalance over the context's length: every seed thin, arm means thick. frame: arm, family,
     scope, run, factor, excess."""
-    colour = alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend())
+    colour = alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend(DASH_LEGEND_PX))
     axis = alt.Axis(labelExpr="datum.label + '×'", labelAngle=0)
     x = alt.X("factor:O", title="context over the training length", axis=axis)
     base = alt.Chart(frame).encode(x=x, y=alt.Y("excess:Q", title="excess MaxVio"), color=colour)
     thin = base.mark_line(strokeWidth=0.8, opacity=0.3).encode(detail=alt.Detail("run:N"))
     mean = alt.Chart(frame.group_by("arm", "factor", maintain_order=True).agg(pl.col("excess").mean()))
-    dash = alt.StrokeDash("arm:N", scale=_arm_dashes(frame), legend=_arm_legend())
+    dash = alt.StrokeDash("arm:N", scale=_arm_dashes(frame), legend=_arm_legend(DASH_LEGEND_PX))
     thick = mean.mark_line(strokeWidth=2.4, point=True).encode(
         x=x, y=alt.Y("excess:Q"), color=colour, strokeDash=dash
     )

@@ -32,7 +32,7 @@ def by_chunk(frame: pl.DataFrame, *, sequence_tokens: int, height: int = 260) ->
             "reach:N",
             scale=alt.Scale(domain=[EARLIER, OTHER], range=[FIRST.expr, SECOND.expr]),
             legend=alt.Legend(
-                title="a changed token moves", orient="top", columns=1, labelLimit=300, symbolSize=60
+                title="changing one token moves", orient="top", columns=1, labelLimit=300, symbolSize=60
             ),
         ),
         tooltip=[

@@ -8,6 +8,8 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import event_marks, linking, theme
+from explorer.charts.anchored import anchored
+from explorer.charts.playhead import playhead_layers
 from explorer.charts.scales import dead_colour, load_colour
 
 TALLEST = 460
@@ -157,7 +159,7 @@ def _figure(
     span = (float(placed["x"].min()), float(placed["x2"].max()))  # type: ignore[arg-type]
     above = event_marks.event_layers(events, span, above=True)
     lit = _lit_rows(base) if len(panels) == 1 else []
-    chart = alt.layer(live, dead, *lit, heads, *above, *theme.playhead_layers(playhead))
+    chart = alt.layer(live, dead, *lit, heads, *above, *playhead_layers(playhead))
     chart = chart.resolve_scale(color="independent")
     figure: alt.LayerChart = theme.titled(chart, title=title, height=tall)
     return figure
@@ -189,7 +191,7 @@ def cell_layers(base: alt.Chart, limit: float, *params: alt.Parameter) -> tuple[
     dead: alt.Chart = (
         base.transform_filter("datum.state == 'no tokens'").mark_rect(clip=True).encode(color=dead_colour())
     )
-    return live, dead
+    return live, anchored(dead)
 
 
 def cell_axes(title: str, places: Sequence[float], names: Sequence[str], tall: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import event_marks, series, theme
+from explorer.charts.playhead import playhead_layers
 from explorer.errors import one_of
 
 NOT_FINITE = "lm_loss_not_finite"
@@ -64,11 +65,11 @@ def loss_curves(
     )
     if since is not None:
         lines = [*lines[1:], _joined(points, styles)]
-    rings = _rings(points, styles, y_title.split(" (")[0])
+    rings = _rings(_never_empty(points, data), styles, y_title.split(" (")[0])
     ends = series.run_end_labels(both, styles)
     text = series.label_layer(ends, both, height=height, zero=False, log_y=log_y)
     marks = event_marks.event_layers(events, series.step_span(data), styles)
-    head = theme.playhead_layers(playhead, named=x_title == theme.AXIS["step"])
+    head = playhead_layers(playhead, named=x_title == theme.AXIS["step"])
     odd = series.not_finite_layers(source, styles, odd=NOT_FINITE)
     chart = alt.layer(series.extent_layer(train), *lines, *odd, rings, *text, *marks, *head)
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
@@ -90,16 +91,35 @@ def _joined(points: pl.DataFrame, styles: list[theme.RunStyle]) -> alt.Chart:
     return joined
 
 
+def _never_empty(points: pl.DataFrame, data: pl.DataFrame) -> pl.DataFrame:
+    """The points with `shown`; before the first of them one of the lines' own, unseen.
+
+    A live tick that brings the first is then a change of rows, and the axes have an extent from every layer.
+    """
+    if points.is_empty():
+        points = data.drop_nulls("value").head(1).select(points.columns)
+        return points.with_columns(shown=pl.lit(False))
+    return points.with_columns(shown=pl.lit(True))
+
+
 def _rings(points: pl.DataFrame, styles: list[theme.RunStyle], name: str) -> alt.Chart:
-    """The evaluations on held-out text. points: rows of `_held_out`; name: of the metric, for the tooltip."""
+    """The evaluations on held-out text. points: rows of `_never_empty`; name: of the metric."""
     rings: alt.Chart = (
         alt.Chart(points)
         # Not clipped, or a point at either end would be half a point; what is zoomed away is not shown.
-        .mark_point(filled=True, size=58, stroke=alt.ExprRef("background"), strokeWidth=1.2, clip=False)
+        .mark_point(
+            filled=True,
+            size=alt.ExprRef("datum.shown ? 58 : 0"),
+            stroke=alt.ExprRef("background"),
+            strokeWidth=1.2,
+            clip=False,
+        )
         .encode(
             x=alt.X("x:Q"),
             y=alt.Y("value:Q"),
-            opacity=alt.OpacityValue(alt.expr("inrange(scale('x', datum.x), [-1, width + 1]) ? 1 : 0")),
+            opacity=alt.OpacityValue(
+                alt.expr("datum.shown && inrange(scale('x', datum.x), [-1, width + 1]) ? 1 : 0")
+            ),
             color=alt.Color("run:N", scale=theme.colour_scale(styles), legend=None),
             tooltip=[
                 alt.Tooltip("run:N"),

@@ -106,7 +106,7 @@ def gradient_cosines(frame: pl.DataFrame, **settings: Any) -> theme.Figure:
     return _lines(
         frame,
         "cosine",
-        y_title="cosine (−1 against, +1 together)",
+        y_title="cosine (−1 opposed, +1 aligned)",
         empty="no run here has an auxiliary loss and recorded gradients",
         reference=0.0,
         **settings,
@@ -174,8 +174,9 @@ def _lines(
     data = _tidy(frame, styles, column)
     lines = series.line_layers(data, styles, x_title=theme.AXIS["step"], y_title=y_title)
     for layer in lines:
-        # Left to itself the axis rounds 0.12 to 0.1.
-        layer.encoding.y.axis = alt.Axis(tickCount=5, format=number_format)
+        if isinstance(layer.encoding.y, alt.Y):
+            # Left to itself the axis rounds 0.12 to 0.1.
+            layer.encoding.y["axis"] = alt.Axis(tickCount=5, format=number_format)
     if with_points:
         dots = alt.Chart(data).mark_point(filled=True, size=34, opacity=1, clip=True)
         lines.append(
@@ -200,6 +201,8 @@ def _tidy(frame: pl.DataFrame, styles: Sequence[theme.RunStyle], name: str) -> p
 
 
 def _rule(value: float | None) -> list[Any]:
-    data = pl.DataFrame({"rule": [] if value is None else [value]}, schema={"rule": pl.Float64})
+    if value is None:
+        return []
+    data = pl.DataFrame({"rule": [value]})
     rule = alt.Chart(data).mark_rule(color=theme.REFERENCE.expr, strokeWidth=1.4, strokeDash=[6, 3])
     return [rule.encode(y=alt.Y("rule:Q"))]

@@ -13,6 +13,7 @@ from explorer.charts import event_marks, series, theme
 from explorer.charts.domains import DOMAIN_LABEL
 from explorer.charts.labels import LINE_PX, spread_apart
 from explorer.charts.order import BY_PLACE
+from explorer.charts.playhead import playhead_layers
 from explorer.charts.scales import updates_before_probe
 
 ACCENT = theme.Ink("#0B62A4", "#4AA8E0")
@@ -285,7 +286,7 @@ def expert_history(
         layers.append(at.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.2))
     span = float(everyone["x"].min()), float(everyone["x"].max())  # type: ignore[arg-type]
     marks = event_marks.event_layers(events, span)
-    chart = alt.layer(*layers, *marks, *theme.playhead_layers(0.0))
+    chart = alt.layer(*layers, *marks, *playhead_layers(0.0))
     figure: alt.LayerChart = theme.titled(chart, height=height)
     return figure
 
@@ -318,7 +319,7 @@ def saturation(frame: pl.DataFrame, *, layer: int, height: int = 220) -> theme.F
         x=updates_before_probe(steps),
         y=alt.Y(
             "saturation:Q",
-            title="choices already made",
+            title="final choices already made",
             scale=alt.Scale(domain=[0, 1]),
             axis=alt.Axis(format=".0%", tickCount=5),
         ),

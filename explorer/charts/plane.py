@@ -279,8 +279,9 @@ def _zero_box(x: float, y: float) -> Box:
 
 
 def _reference(value: float | None) -> list[alt.Chart]:
-    values = [] if value is None or value <= 0 else [value]
-    data = pl.DataFrame({"x": values}, schema={"x": pl.Float64}).with_columns(name=pl.lit("random routing"))
+    if value is None or value <= 0:
+        return []
+    data = pl.DataFrame({"x": [value], "name": ["random routing"]})
     base = alt.Chart(data).encode(x=alt.X("x:Q"))
     rule = base.mark_rule(color=theme.REFERENCE.expr, strokeDash=[5, 4])
     text = base.mark_text(

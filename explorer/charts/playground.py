@@ -13,6 +13,7 @@ import polars as pl
 from explorer.charts import event_marks, inks, series, switches, theme
 from explorer.charts.labels import EndLabel, break_label, end_labels
 from explorer.charts.loads import load_bars
+from explorer.charts.playhead import playhead_layers
 from explorer.charts.theme import RunStyle
 
 REFERENCE_LABEL = "random routing"
@@ -82,7 +83,7 @@ def lines(
         ]
     marks = event_marks.event_layers(events, series.step_span(data))
     chart = alt.layer(
-        *behind, *layers, *_texts(texts), *_changes(changes), *marks, *theme.playhead_layers(playhead)
+        *behind, *layers, *_texts(texts), *_changes(changes), *marks, *playhead_layers(playhead)
     )
     figure: alt.LayerChart = theme.titled(chart, height=height)
     return figure
@@ -138,7 +139,7 @@ def trajectories(
     edge = alt.Chart(limits).mark_point(opacity=0).encode(y=alt.Y("limit:Q", title=y_title, scale=scale))
     marks = event_marks.event_layers(events)
     chart = alt.layer(
-        edge, thin, bold, *_texts(texts), *_changes(changes), *marks, *theme.playhead_layers(playhead)
+        edge, thin, bold, *_texts(texts), *_changes(changes), *marks, *playhead_layers(playhead)
     )
     figure: alt.LayerChart = theme.titled(chart, height=height)
     return figure

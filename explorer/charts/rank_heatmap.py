@@ -4,6 +4,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import event_marks, heatmaps, linking, theme
+from explorer.charts.playhead import playhead_layers
 
 ROW_PX = 5
 """Height of a row."""
@@ -41,7 +42,7 @@ def rank_heatmap(
     live, dead = heatmaps.cell_layers(base, limit, linking.hover(scope))
     span = (float(frame["first_step"].min()), float(frame["last_step"].max()) + 1)  # type: ignore[arg-type]
     above = event_marks.event_layers(events, span, above=True)
-    chart = alt.layer(live, dead, *above, *theme.playhead_layers(playhead)).resolve_scale(color="independent")
+    chart = alt.layer(live, dead, *above, *playhead_layers(playhead)).resolve_scale(color="independent")
     figure: alt.LayerChart = theme.titled(chart, title=title, height=ROW_PX * len(labels))
     return figure
 

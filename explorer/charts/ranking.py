@@ -34,7 +34,7 @@ def dilemma_plane(summary: pl.DataFrame) -> str:
         return _spans(usable, len(rules))
     seed_list = ", ".join(map(str, seeds))
     parts = [_lowest(ranked, seeds, figure) for figure in FIGURES]
-    text = f"Over seeds {seed_list}, which {len(ranked)} rules share: {'; '.join(parts)}."
+    text = f"Over the seeds that {len(ranked)} rules share ({seed_list}): {'; '.join(parts)}."
     single = len(rules) - len(ranked)
     if single:
         others = "1 other rule has" if single == 1 else f"{single} other rules have"

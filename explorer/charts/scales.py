@@ -107,8 +107,8 @@ def load_legend(limit: float, title: str = "load, × uniform") -> alt.Legend:
         title=title,
         orient="bottom",
         direction="horizontal",
-        # As long as a narrow place allows beside the title, which stands to the left.
-        gradientLength=alt.ExprRef("clamp(width - 95, 120, 260)"),
+        # As long as a narrow place allows between the title, to the left, and "no tokens".
+        gradientLength=alt.ExprRef("clamp(width - 195, 120, 260)"),
         gradientThickness=10,
         values=list(labels),
         labelExpr=expression,

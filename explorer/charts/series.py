@@ -1,12 +1,13 @@
 """What every figure of lines over steps shares: line, band, hover points and labels at the ends."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
 import polars as pl
 
 from explorer.charts import theme
+from explorer.charts.anchored import anchored
 from explorer.charts.labels import EndLabel, break_label, end_labels
 from explorer.charts.scales import log_ticks
 from explorer.charts.theme import RunStyle
@@ -66,7 +67,8 @@ def not_finite_layers(frame: pl.DataFrame, styles: Sequence[RunStyle], *, odd: s
     name = base.transform_filter("datum.named").mark_text(
         align="left", baseline="bottom", dx=4, dy=-4, fontSize=11, clip=True, color=theme.NEUTRAL_TEXT.expr
     )
-    return [shade, edge, name.encode(y=alt.YValue(alt.expr("height")), text=alt.TextValue("not finite"))]
+    name = name.encode(y=alt.YValue(alt.expr("height")), text=alt.TextValue("not finite"))
+    return [anchored(layer) for layer in (shade, edge, name)]
 
 
 def not_finite_spans(frame: pl.DataFrame, styles: Sequence[RunStyle], *, odd: str) -> pl.DataFrame:
@@ -186,7 +188,8 @@ def hover_points(base: alt.Chart, y_title: str) -> alt.Chart:
         name="near", nearest=True, on="pointerover", clear="pointerout", fields=["x", "run"], empty=False
     )
     points: alt.Chart = (
-        base.mark_point(filled=True, size=55, clip=True)
+        base.transform_filter("isValid(datum.value)")
+        .mark_point(filled=True, size=55, clip=True)
         .encode(
             opacity=alt.condition(near, alt.value(1), alt.value(0)),
             tooltip=[
@@ -201,7 +204,7 @@ def hover_points(base: alt.Chart, y_title: str) -> alt.Chart:
         .properties(name="points")
         .add_params(near)
     )
-    return points
+    return anchored(points)
 
 
 def mean_layers(frame: pl.DataFrame, styles: Sequence[RunStyle]) -> list[Any]:
@@ -232,12 +235,19 @@ def last_values(data: pl.DataFrame) -> dict[str, float]:
     return dict(last.select("run", "value").rows())
 
 
-def run_end_labels(data: pl.DataFrame, styles: Sequence[RunStyle]) -> list[EndLabel]:
-    """Labels at the line ends, or none where a legend does it."""
+def run_end_labels(
+    data: pl.DataFrame, styles: Sequence[RunStyle], short: Mapping[str, str] | None = None
+) -> list[EndLabel]:
+    """Labels at the line ends, or none where a legend does it. short: run_id -> name on a phone."""
     if len(styles) > theme.MAX_DIRECT_LABELS:
         return []
     last = last_values(data)
-    return [EndLabel(break_label(s.label), last[s.label], s.text) for s in styles if s.label in last]
+    names = short or {}
+    return [
+        EndLabel(break_label(s.label), last[s.label], s.text, short=names.get(s.run_id, ""))
+        for s in styles
+        if s.label in last
+    ]
 
 
 def y_range(data: pl.DataFrame, *, zero: bool, log_y: bool) -> tuple[float, float]:

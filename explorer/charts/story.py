@@ -8,13 +8,14 @@ import polars as pl
 
 from explorer.charts import series, theme
 from explorer.charts.balance import curve_layers
-from explorer.charts.labels import EndLabel
+from explorer.charts.labels import IS_NARROW, SMALL_PX, EndLabel
 
 
 def story(
     frame: pl.DataFrame,
     *,
     labels: Mapping[str, str] | None = None,
+    short: Mapping[str, str] | None = None,
     families: Mapping[str, str] | None = None,
     scopes: Mapping[str, str] | None = None,
     reference: float | None = None,
@@ -25,7 +26,8 @@ def story(
     """MaxVio over steps for three or four arms, thick lines with large names at their ends.
 
     frame: columns of `queries.max_vio_series`. `reference`: MaxVio of random routing at the end, and `curve`
-    along the steps where the batch changes (see `balance.max_vio_curves`).
+    along the steps where the batch changes (see `balance.max_vio_curves`). `short`: run_id -> name on a
+    phone.
     """
     if frame.is_empty():
         return theme.no_data("no runs yet", title=title, height=height)
@@ -33,7 +35,7 @@ def story(
     data = series.tidy(frame, styles, value="max_vio", low="max_vio_min", high="max_vio_max")
     if data.is_empty():
         return theme.no_data("no runs yet", title=title, height=height)
-    big: dict[str, Any] = {"labelFontSize": 15, "titleFontSize": 16}
+    big: dict[str, Any] = {"labelFontSize": _large(15), "titleFontSize": _large(16)}
     x = alt.X(
         "x:Q",
         title="step",
@@ -48,18 +50,23 @@ def story(
         strokeDash=alt.StrokeDash("run:N", scale=theme.dash_scale(styles), legend=None)
     )
     points = series.hover_points(base, "imbalance (MaxVio)")
-    ends = series.run_end_labels(data, styles)
+    ends = series.run_end_labels(data, styles, short)
     references = [] if reference is None else [reference]
     ends += [EndLabel("random routing", value, theme.NEUTRAL_TEXT, strong=False) for value in references]
     text = series.label_layer(ends, data, height=height, zero=True, log_y=False, font_size=17)
     level = references if curve is None else []
-    marks = pl.DataFrame({"value": level}, schema={"value": pl.Float64})
-    rule = (
-        alt.Chart(marks)
+    rules = [
+        alt.Chart(pl.DataFrame({"value": [value]}))
         .mark_rule(color=theme.REFERENCE.expr, strokeDash=[6, 5], strokeWidth=2)
         .encode(y=alt.Y("value:Q"))
-    )
+        for value in level
+    ]
     figure: alt.LayerChart = theme.titled(
-        alt.layer(rule, *curve_layers(curve), line, points, *text), title=title, height=height
+        alt.layer(*rules, *curve_layers(curve), line, points, *text), title=title, height=height
     )
     return figure
+
+
+def _large(px: int) -> alt.ExprRef:
+    """Letters for the back of a hall; on a phone they would leave the lines half of the width."""
+    return alt.ExprRef(f"{IS_NARROW} ? {SMALL_PX} : {px}")

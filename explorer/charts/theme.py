@@ -262,47 +262,6 @@ def no_data(message: str = "no data", *, title: str = "", height: int = 160) -> 
     return figure
 
 
-def playhead_layers(playhead: float | Follow | None, *, named: bool = True) -> list[alt.Chart]:
-    """The vertical rule that all panels share, with its step above the plot if `named`.
-
-    Always the same two layers: without a playhead their data is empty, so that setting one is a
-    change of data and not of the figure. With `Follow` nothing has to be sent at all to move it.
-    """
-    if isinstance(playhead, Follow):
-        return _following_layers(named)
-    values = [] if playhead is None else [float(playhead)]
-    data = pl.DataFrame({"playhead": values}, schema={"playhead": pl.Float64}).with_columns(
-        name=pl.lit("step ") + pl.col("playhead").cast(pl.Int64).cast(pl.String) if named else pl.lit("")
-    )
-    base = alt.Chart(data).encode(x=alt.X("playhead:Q"))
-    return [base.mark_rule(**_RULE), base.mark_text(**_NAME).encode(text=alt.Text("name:N"), y=alt.YValue(0))]
-
-
-_RULE: dict[str, Any] = {"color": PLAYHEAD.expr, "strokeWidth": 1.5, "clip": True}
-_NAME: dict[str, Any] = {
-    "clip": False,
-    "baseline": "bottom",
-    "dy": -4,
-    "fontSize": 11,
-    "fontWeight": 600,
-    "color": STRONG_TEXT.expr,
-}
-
-
-def _following_layers(named: bool) -> list[alt.Chart]:
-    """The same two, placed by a signal that is bound to the page's body: it is always there."""
-    bound = alt.BindDirect(element="body", event=PLAYHEAD_EVENT)
-    moved = alt.param(name="playhead", value="", bind=bound)
-    # Through the scale and not as a datum: a datum would become part of the domain.
-    at = "scale('x', toNumber(playhead))"
-    has_playhead = "isValid(playhead) && playhead !== ''"
-    opacity = alt.value(alt.expr(f"{has_playhead} && inrange({at}, [0, width]) ? 1 : 0"))
-    base = alt.Chart(pl.DataFrame({"playhead": [0.0]})).encode(x=alt.XValue(alt.expr(at)), opacity=opacity)
-    rule = base.mark_rule(**_RULE).encode(y=alt.YValue(0), y2=alt.Y2Value("height"))
-    words = alt.value(alt.expr("'step ' + playhead" if named else "''"))
-    return [rule, base.mark_text(**_NAME).encode(text=words, y=alt.YValue(0)).add_params(moved)]
-
-
 FILE_FONT = "Arial, 'Liberation Sans', Arimo, Helvetica, 'Nimbus Sans', sans-serif"
 """Widths alike, so that labels keep their places wherever a file is opened; the converter has the second."""
 

@@ -81,7 +81,7 @@ def _train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="train one run and record it",
         description=f"Train one run. A balancer is none, or one or more of {', '.join(RULES)} joined by '+', "
         "each with settings, e.g. aux_loss:scope=sequence,coeff=0.01; none/400/loss_free changes the rule "
-        f"at step 400. Or a routing in its place: {', '.join(routings)}; e.g. expert_choice:chunk=128.",
+        f"at step 400. Or a routing instead: {', '.join(routings)}; e.g. expert_choice:chunk=128.",
     )
     _add_config(parser)
     parser.add_argument("--balancer", metavar="B", help="balancing rule, or routing (default: loss_free)")
@@ -127,7 +127,9 @@ def _compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument(
         "--seeds", default="0", metavar="0,1,…", help="seeds, e.g. 0,1,2 or 0-4 (default: %(default)s)"
     )
-    parser.add_argument("--jobs", type=int, help="runs at the same time (default: one per core, at most 2)")
+    parser.add_argument(
+        "--jobs", type=int, help="number of runs at a time (default: one per core, at most 2)"
+    )
     parser.add_argument(
         "--plain-ids",
         action="store_true",
@@ -208,7 +210,7 @@ def _export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser.add_argument(
         "--view", metavar="PAGE", help="page (default: compare if runs are named, else overview)"
     )
-    parser.add_argument("--format", default="bundle", metavar="F", help="default: %(default)s")
+    parser.add_argument("--format", default="bundle", metavar="F", help="file format (default: %(default)s)")
     parser.add_argument(
         "--out", type=Path, default=Path("exports"), metavar="PATH", help="file or folder (default: exports)"
     )
@@ -218,11 +220,13 @@ def _export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser.add_argument(
         "--width-mm", metavar="MM", help="width in millimetres, or one-column, two-columns, slide"
     )
-    parser.add_argument("--height-mm", type=float, metavar="MM", help="the text size scales with the height")
+    parser.add_argument(
+        "--height-mm", type=float, metavar="MM", help="height in millimetres; text scales with it"
+    )
     parser.add_argument("--font-pt", type=float, metavar="PT", help="text size of the axes (default: 8)")
     parser.add_argument("--dpi", type=int, help="resolution of a PNG (default: 300)")
     parser.add_argument("--title", action=argparse.BooleanOptionalAction, help="title and finding on top")
-    parser.add_argument("--dark", action="store_true", default=None, help="a dark background")
+    parser.add_argument("--dark", action="store_true", default=None, help="draw on a dark background")
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parser.add_argument(
         "--runs", type=Path, metavar="DIR", help="folder of your own runs (default: EXPLORER_RUNS or runs)"
@@ -249,9 +253,10 @@ def _diagnose(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     parser = commands.add_parser(
         "diagnose",
         help="say what is wrong with the routers of recorded runs",
-        description="List what is wrong with the router of each run: collapse, dead experts, a bias that is "
-        "frozen or has the wrong sign, and more; docs/health.md has every finding with its threshold. "
-        "With --json, one object per run and line. Exit code 0 with or without findings; 2: invalid input.",
+        description="List what is wrong with the router of each run: collapse, dead experts, a bias that "
+        "is frozen or has the wrong sign, and more; docs/health.md has every finding with its threshold. "
+        "With --json, one object per line, one per run. Exit code 0 with or without findings; 2: invalid "
+        "input.",
     )
     parser.add_argument(
         "run",
@@ -267,9 +272,10 @@ def _diagnose(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 def _import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
         "import",
-        help="import routing data of another system into a run folder",
-        description="Import traces and statistics of training and serving systems; docs/importing.md has one "
-        "command per system. Each run keeps a report of what was assumed, left out, or does not add up.",
+        help="import routing data from another system into a run folder",
+        description="Import traces and statistics from training and serving systems; docs/importing.md "
+        "has one command per system. Each run keeps a report of what was assumed, what was left out, and "
+        "what does not add up.",
     )
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="files, or folders of one trace")
     parser.add_argument("--format", metavar="F", help="name of the format (default: detected from the file)")
@@ -280,8 +286,8 @@ def _import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         metavar="KEY=VALUE",
         help="a value that the file lacks, e.g. num_experts=60; may be repeated",
     )
-    parser.add_argument("--list", action="store_true", help="list the formats and stop")
-    parser.add_argument("--detect", action="store_true", help="print the format of each file and stop")
+    parser.add_argument("--list", action="store_true", help="list the formats and exit")
+    parser.add_argument("--detect", action="store_true", help="print the format of each file and exit")
     parser.add_argument(
         "--control-stdin",
         action="store_true",
@@ -318,7 +324,7 @@ def _evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 def _experiment(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
         "experiment",
-        help="test claims of the literature and report the verdicts",
+        help="test claims from the literature and report the verdicts",
         description=experiment_options.DESCRIPTION,
     )
     experiment_options.add_options(parser)

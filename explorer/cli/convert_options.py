@@ -13,7 +13,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="file to write")
     parser.add_argument("--steps", metavar="FIRST-LAST", help="only these steps (default: all)")
     parser.add_argument(
-        "--ep-size", type=int, default=1, metavar="N", help="for placements: GPUs of a layer (default: 1)"
+        "--ep-size", type=int, default=1, metavar="N", help="for placements: GPUs per layer (default: 1)"
     )
     parser.add_argument(
         "--redundant-experts",
@@ -25,6 +25,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--num-layers", type=int, default=0, metavar="N", help="for SGLang: layers of the whole model"
     )
-    parser.add_argument("--list", action="store_true", help="list the formats and stop")
+    parser.add_argument("--list", action="store_true", help="list the formats and exit")
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
     add_run_folders(parser)

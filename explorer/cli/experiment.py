@@ -96,7 +96,7 @@ def _run(options: argparse.Namespace) -> int:
 def _launcher(
     options: argparse.Namespace, settings: runner.Settings, is_trained: bool
 ) -> Iterator[runner.Settings]:
-    """The settings with the function that starts a training, and as many at once as there is room for."""
+    """The settings with the function that starts a training run, and as many at once as there is room for."""
     if options.launcher != "ray":
         with _forks(settings) if is_trained and is_available() else nullcontext(settings) as ready:
             yield ready
@@ -110,7 +110,7 @@ def _launcher(
 
 @contextmanager
 def _forks(settings: runner.Settings) -> Iterator[runner.Settings]:
-    """Trainings forked from one process that has torch loaded: they all import the same."""
+    """Training runs forked from one process that has torch loaded: they all import the same."""
     with forking():
         yield replace(settings, launch=ForkedProcess)
 

@@ -4,10 +4,9 @@ import argparse
 from pathlib import Path
 
 DESCRIPTION = (
-    "Test claims of the literature by training. 'list' shows the experiments, 'run NAME' makes the missing "
-    "runs "
-    "of one (or 'all', in order of priority) and keeps one row of each, 'report' prints the verdict on every "
-    "claim. docs/evidence.md explains how a claim is tested."
+    "Test claims from the literature by training. 'list' shows the experiments; 'run NAME' trains the "
+    "missing runs of one (or of 'all', in order of priority) and keeps one row per run; 'report' prints "
+    "the verdict on every claim. docs/evidence.md explains how a claim is tested."
 )
 
 
@@ -15,10 +14,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Actions and options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_results(actions.add_parser("list", help="list experiments, their runs and their cost"))
-    run = actions.add_parser("run", help="make the missing runs of an experiment")
+    run = actions.add_parser("run", help="train the missing runs of an experiment")
     run.add_argument("experiment", nargs="+", metavar="NAME", help="names of experiments, or all")
     run.add_argument("--seeds", type=int, metavar="N", help="pairs (default: the number fixed in advance)")
-    run.add_argument("--jobs", type=int, help="runs at the same time (default: one per core, at most 2)")
+    run.add_argument("--jobs", type=int, help="number of runs at a time (default: one per core, at most 2)")
     run.add_argument(
         "--launcher",
         default="local",
@@ -35,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="folder of the run folders (default: %(default)s)",
     )
     run.add_argument("--keep", action="store_true", help="keep the run folders once their row is written")
-    run.add_argument("--dry-run", action="store_true", help="print the budget and stop")
+    run.add_argument("--dry-run", action="store_true", help="print the budget and exit")
     _add_results(run)
     collect = actions.add_parser("collect", help="take rows from finished runs that are already recorded")
     collect.add_argument("folder", type=Path, metavar="DIR", help="folder of runs, e.g. data/runs")

@@ -8,6 +8,7 @@ from explorer.cli.run_paths import run_paths
 from explorer.recording.files import plain
 from explorer.verify import Check, RunReport, verify_runs
 from explorer.verify.findings import MISMATCH, NOT_RECOMPUTABLE
+from explorer.wording import counted
 
 
 def verify_command(options: argparse.Namespace) -> int:
@@ -52,9 +53,11 @@ def summary(reports: Sequence[RunReport]) -> str:
     figures = sum(check.compared for check in checks if check.name in ("figures", "results"))
     without = sum(check.name == "checksums" and bool(check.reason) for check in checks)
     result = (
-        f"{differing} of {len(reports)} runs differ" if differing else f"{len(reports)} runs, no mismatch"
+        f"{differing} of {len(reports)} runs differ"
+        if differing
+        else f"{counted(len(reports), 'run')}, no mismatch"
     )
     return (
         f"{result}; {biases:,} biases recomputed from the counts, {figures:,} metrics from the integers; "
-        f"{without} of the runs have tables that are not checksummed."
+        f"{counted(without, 'run has', 'runs have')} tables without checksums."
     )

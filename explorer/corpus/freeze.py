@@ -80,7 +80,7 @@ SOURCES: dict[str, tuple[Callable[[], list[Unit]], str, tuple[str, ...]]] = {
 }
 
 
-def frozen(name: str) -> tuple[bytes, dict[str, Any]]:
+def frozen_domain(name: str) -> tuple[bytes, dict[str, Any]]:
     """Uncompressed content of one frozen domain and its manifest entry, without the file's hash."""
     read, licence, packages = SOURCES[name]
     content = pack_units(read())
@@ -98,7 +98,7 @@ def write(folder: Path = DATA_FOLDER) -> dict[str, Any]:
     licences = folder / "licences"
     licences.mkdir(exist_ok=True)
     for name, (_, _, packages) in SOURCES.items():
-        content, entry = frozen(name)
+        content, entry = frozen_domain(name)
         raw = lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)
         write_whole(folder / f"{name}.jsonl.xz", raw)
         manifest["files"][f"{name}.jsonl.xz"] = {**entry, "file_sha256": sha256(raw)}
@@ -118,9 +118,11 @@ def main(arguments: list[str] | None = None) -> int:
         write()
         return 0
     entries = json.loads((DATA_FOLDER / MANIFEST).read_text(encoding="utf-8"))["files"]
-    changed = [name for name in SOURCES if frozen(name)[1]["sha256"] != entries[f"{name}.jsonl.xz"]["sha256"]]
+    changed = [
+        name for name in SOURCES if frozen_domain(name)[1]["sha256"] != entries[f"{name}.jsonl.xz"]["sha256"]
+    ]
     for name in changed:
-        sys.stdout.write(f"{name}: the installed packages give another text than data/corpus holds\n")
+        sys.stdout.write(f"{name}: the installed packages give different text from data/corpus\n")
     return 1 if changed else 0
 
 

@@ -182,7 +182,7 @@ CLAIMS = (
         published="Congestion over 20 checkpoints of OLMoE: 14, 36 to 39 at 30,000 to 40,000 steps, 9 at the "
         "end (abstract only).",
         caveat="Their coefficient is fitted to checkpoints of one model with an auxiliary loss; ours is "
-        "MaxVio of every step, in a training 100 times shorter in steps.",
+        "MaxVio of every step, in a run with 100 times fewer steps.",
     ),
     Claim(
         id="X7",

@@ -56,9 +56,9 @@ class Experiment:
     tuning_seeds: tuple[int, ...] = ()
     """Seeds on which candidates compete; the comparison never uses them."""
     trial: Trial | None = None
-    """None: the runs are trainings."""
+    """None: the runs are training runs."""
     trains: bool = False
-    """Whether the trial trains a model, which its budget must expect to take as long as a training."""
+    """Whether the trial trains a model, which its budget must expect to take as long as a training run."""
     priority: int = 4
     """1 runs first."""
     note: str = ""

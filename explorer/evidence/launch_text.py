@@ -1,4 +1,4 @@
-"""One shell command per run, for machines that this process cannot start trainings on.
+"""One shell command per run, for machines that this process cannot start training runs on.
 
 The run folders are collected by `experiment run` afterwards: a finished folder is only measured.
 """

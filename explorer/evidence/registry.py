@@ -13,12 +13,13 @@ from explorer.evidence.evaluated import EVALUATIONS
 from explorer.evidence.examined import EXAMINATIONS
 from explorer.evidence.experiment import Experiment
 from explorer.evidence.simulated import SIMULATIONS
-from explorer.evidence.trainings import TRAININGS
+from explorer.evidence.training_experiments import TRAINING_EXPERIMENTS
 
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.id: experiment
     for experiment in sorted(
-        (*TRAININGS, *SIMULATIONS, *EXAMINATIONS, *EVALUATIONS), key=lambda experiment: experiment.priority
+        (*TRAINING_EXPERIMENTS, *SIMULATIONS, *EXAMINATIONS, *EVALUATIONS),
+        key=lambda experiment: experiment.priority,
     )
 }
 """Id -> experiment, the most important first."""

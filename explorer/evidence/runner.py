@@ -28,7 +28,7 @@ from explorer.wording import counted
 SECONDS = {"tiny": 5.0, "quick": 30.0, "standard": 160.0, "long": 480.0}
 """Wall time of one training, two at a time on two cores; until rows say how long it takes."""
 ATTEMPTS = 2
-"""A training that dies is tried again once; one that fails by itself fails twice."""
+"""A training run that is killed is retried once; one that fails on its own fails twice."""
 TRIAL_SECONDS = 1.0
 
 
@@ -211,7 +211,7 @@ def collect(experiments: Sequence[Experiment], settings: Settings, folder: Path)
 
 
 def _trained_as(config: Mapping[str, Any]) -> str:
-    """Digest of what decides a training."""
+    """Digest of what determines a training run."""
     training = {name: value for name, value in config.get("training", {}).items() if name not in NEUTRAL}
     return digest_of({**config, "training": training})
 

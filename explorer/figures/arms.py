@@ -276,15 +276,15 @@ def chart_labels(arms: Sequence[Arm]) -> dict[str, str]:
     """token -> legend text: the rule with its scope, and whatever else distinguishes these arms."""
     several = len({arm.first.pair_key for arm in arms}) > 1
     names = [f"{arm.label}, {arm.first.preset or 'custom'}" if several else arm.label for arm in arms]
-    return tell_apart(arms, names)
+    return unique_names(arms, names)
 
 
 def short_labels(arms: Sequence[Arm]) -> dict[str, str]:
     """token -> the short rule name for a card, and whatever else distinguishes these arms."""
-    return tell_apart(arms, [arm.first.short for arm in arms])
+    return unique_names(arms, [arm.first.short for arm in arms])
 
 
-def tell_apart(arms: Sequence[Arm], names: Sequence[str]) -> dict[str, str]:
+def unique_names(arms: Sequence[Arm], names: Sequence[str]) -> dict[str, str]:
     """token -> its name, no two alike: the seeds, then the names that people gave, then the ids are added."""
     labels = list(names)
     for describe in (_seeds, _titles, _ids):

@@ -7,12 +7,15 @@ import polars as pl
 
 from explorer.charts import evidence as charts
 from explorer.evidence.report import Result
-from explorer.figures.evidence import short
-from explorer.figures.evidence_values import comparison
+from explorer.figures.evidence import is_lost, short
+from explorer.figures.evidence_values import comparison, whole_claim
 from explorer.wording import counted
 
 QUESTION = "What does the auxiliary loss cost?"
 SCHEMA = {"cost": pl.String, "measured": pl.String, "value": pl.String, "verdict": pl.String}
+
+LOST = ": significant on its own, not after the correction"
+"""Why a comparison may have no verdict although its interval excludes 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +73,22 @@ def _higher(one: Result, sign: int) -> str:
 def table() -> pl.DataFrame:
     """One row per part that enough runs measure: what, the comparison in words, its value and verdict."""
     rows = [
-        (part.title, one.comparison.words, _measured(one), f"{one.verdict} (claim {part.claim})")
+        (part.title, one.comparison.words, _measured(one), _verdict(part, one))
         for part in PARTS
         if (one := comparison(part.claim, part.number)) is not None
     ]
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def _verdict(part: Part, one: Result) -> str:
+    """The verdict on this comparison, and that on its claim where the two differ."""
+    whole = whole_claim(part.claim)
+    assert whole is not None, "the part has a result"
+    verdict = f"{one.verdict}{LOST}" if is_lost(one) else one.verdict
+    if whole.verdict == one.verdict:
+        return f"{verdict} (claim\N{NO-BREAK SPACE}{part.claim})"
+    place = f"one of {part.claim}'s {len(whole.results)} comparisons"
+    return f"{verdict} ({place}; the claim as a whole: {whole.verdict})"
 
 
 def _measured(one: Result) -> str:

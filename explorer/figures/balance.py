@@ -124,6 +124,7 @@ def overview(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
     chart = story.story(
         frame,
         labels=arms.labels,
+        short=arms.names,
         families=arms.families,
         scopes=arms.scopes,
         reference=level and level[0],

@@ -112,7 +112,7 @@ def table(step: BiasStep, rows: pl.DataFrame) -> pl.DataFrame:
 
     rows: `queries.bias_step`. Biases are text, since a column of numbers would round them.
     """
-    numbers, logged_E = bias_updates.table(step, rows), bias_updates.logged_of(rows)
+    numbers, logged_E = bias_updates.table(step, rows), bias_updates.logged_biases(rows)
     is_sign = step.force.rule.update_rule == "sign" and step.centre is None
     missing = ["–"] * numbers.height
     same: list[bool] = [] if logged_E is None else step.equals(logged_E).tolist()

@@ -33,7 +33,7 @@ def open_step(run: Run, rows: pl.DataFrame) -> BiasStep | str:
     return recompute(force, rows["tokens"].to_numpy(), rows["expert_bias"].to_numpy().astype(np.float32))
 
 
-def logged_of(rows: pl.DataFrame) -> Floats | None:
+def logged_biases(rows: pl.DataFrame) -> Floats | None:
     """[N] the biases after the update; None where they were not recorded."""
     return None if rows["logged"].null_count() else rows["logged"].to_numpy().astype(np.float32)
 
@@ -117,7 +117,7 @@ def plain_rate(run: Run) -> float:
     return last.rule.bias_update_rate
 
 
-def reproduced(ask: Ask, run: Run) -> tuple[int, int]:
+def reproduced_updates(ask: Ask, run: Run) -> tuple[int, int]:
     """How many recorded updates of single experts are equal to the log, and how many can be recomputed."""
     force_at = cache(partial(rule_in_force, config_of(run)))
     equal = total = 0

@@ -4,8 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from explorer import metrics
 from explorer.charts import biases, captions, linking, theme
 from explorer.charts import spec as specs
 from explorer.figures import events, many_experts, merge
@@ -15,6 +17,7 @@ from explorer.figures.panel import Missing, Panel
 from explorer.figures.settings import LayerUntil, OneExpert, OneLayer
 from explorer.figures.store import Store, Trace
 from explorer.queries import biases as queries
+from explorer.queries.loads import load_matrix
 from explorer.routing.outranking import outranking_gap
 
 TRAJECTORIES_HOW = (
@@ -76,8 +79,23 @@ def trajectories_until(store: Store, arms: ArmSet, settings: LayerUntil) -> Pane
         merge.up_to(frame, settings.until),
         subject=f"Bias trajectories of {arm.label}, layer {settings.layer}, seed {arm.first.seed}",
         how=f"{UNTIL_HOW}{settings.end_note}",
+        widest=widest(trace, arm.first, settings.layer) if settings.until is None else None,
         height=UNTIL_PX,
     )
+
+
+def widest(trace: Trace, run: Run, layer: int) -> biases.Widest | None:
+    """The recorded step with the largest difference between two biases; None without finite ones, and for a
+    run that is kept only in bins of steps."""
+    matrix = trace.ask(load_matrix, run, layer)
+    if matrix.bias is None or not np.array_equal(matrix.steps, matrix.last_steps):
+        return None
+    spread = metrics.bias_spread(matrix.bias.astype(np.float64))
+    if not np.isfinite(spread).any():
+        return None
+    at = int(np.nanargmax(spread))
+    low, high = float(matrix.bias[at].min()), float(matrix.bias[at].max())
+    return biases.Widest(step=int(matrix.steps[at]), low=low, high=high)
 
 
 def trajectories_at_playhead(store: Store, arms: ArmSet, settings: OneExpert) -> Panel:

@@ -35,8 +35,8 @@ from explorer.routing.routing_math import RouterSettings
 from explorer.wording import counted
 
 OPEN_LOOP = (
-    "Open loop: the scores stay as recorded, so no expert learns from the tokens that it now receives; what "
-    "training would have made of them is not in here."
+    "Open loop: the scores stay as recorded, so no expert learns from the tokens that it now receives: the "
+    "effect of further training is not simulated."
 )
 VIO_HOW = "MaxVio of the probe tokens after each update; dashed: that of the recorded choice."
 RECORDED_HOW = "Solid: replayed; dashed: what the run recorded in the same steps. "
@@ -239,8 +239,8 @@ def imbalance_sentence(values: NDArray[np.float64], recorded: float) -> str:
     if len(values) == 1:
         return f"{start}, the changed router without any update {number(float(values[0]))}."
     return (
-        f"{start}; the replay starts at {number(float(values[0]))} and has {number(float(values[-1]))} after "
-        f"{counted(len(values) - 1, 'update')}."
+        f"{start}; the replay starts at {number(float(values[0]))} and reaches {number(float(values[-1]))} "
+        f"after {counted(len(values) - 1, 'update')}."
     )
 
 
@@ -258,14 +258,15 @@ def bias_sentence(path_UE: NDArray[np.float32], recorded: pl.DataFrame, updates:
 
 
 def choice_sentence(counts: Agreement) -> str:
-    """How many tokens get other experts, and the busiest expert of both."""
+    """How many tokens get different experts, and the busiest expert of both."""
     share = percent(counts.differing_share)
     tops = [
         number(float(one.max()) * counts.num_experts / max(int(one.sum()), 1))
         for one in (counts.loads_E, counts.other_loads_E)
     ]
     parts = [
-        f"{counts.differing:,} of {counts.tokens:,} tokens ({share}) get other experts than recorded",
+        f"{counts.differing:,} of {counts.tokens:,} tokens ({share}) get different experts from those "
+        "recorded",
         f"the busiest expert has {tops[1]}× the uniform load instead of {tops[0]}×",
     ]
     return "; ".join(parts) + "."

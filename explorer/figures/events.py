@@ -15,6 +15,11 @@ from explorer.queries import events as event_queries
 
 NO_COLLAPSE = f"no layer stayed collapsed for {COLLAPSE_STEPS} steps"
 NO_DEATH = f"no expert went {DEAD_STEPS} steps without a token"
+RULES = (
+    f"Death: an expert receives no token for {DEAD_STEPS} steps in a row. Collapse: for {COLLAPSE_STEPS} "
+    "steps in a row, at most half of a layer's experts are effectively in use. Shorter spells are no events."
+)
+"""What counts as an event, for the places that list them."""
 _KNOWN = [kind.key for kind in (*DETECTED, *RECORDED)]
 
 

@@ -178,11 +178,15 @@ def finding_of(one: Result) -> str:
         text += f"; bootstrap {low} to {high}"
     if one.comparison.published is not None:
         text += f"; the paper reports {charts.signed(short(one.comparison.published))}"
-    lost = (
-        one.effect is not None and (effect.p or 1) < 0.05 and not one.survives and one.verdict == NOT_RESOLVED
-    )
-    note = ", significant alone but not among all comparisons of this page" if lost else ""
+    note = ", significant on its own but not among all comparisons of this page" if is_lost(one) else ""
     return f"{text}); {one.verdict}{note}."
+
+
+def is_lost(one: Result) -> bool:
+    """Whether a comparison is significant by itself and no longer after Holm's correction over the page."""
+    if one.effect is None or one.verdict != NOT_RESOLVED:
+        return False
+    return (one.effect.p or 1) < 0.05 and not one.survives
 
 
 def _table(estimates: Sequence[Result]) -> pl.DataFrame:
@@ -315,7 +319,7 @@ def course(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Mi
     return Panel(
         subject=subject,
         finding=f"In the last quarter, MaxVio averages {low['max_vio']:.2f} with {low['arm']}{most}.",
-        how=f"Thin: every run at {scale}, averaged over {counted(longest, 'stretch', 'stretches')} of steps. "
+        how=f"Thin: every run at {scale}, averaged over {counted(longest, 'bin')} of steps. "
         f"Thick: the mean of an arm.{_grey(frame)}",
         spec=specs.make(run_charts.course(frame, _named(settings, low["arm"], high["arm"]))),
         table=frame,

@@ -2,17 +2,22 @@
 
 from explorer.evidence import results
 from explorer.evidence.experiment import LEAST_PAIRS
-from explorer.evidence.report import Result
+from explorer.evidence.report import ClaimResult, Result
 from explorer.figures.evidence import evaluated, finding_of
 
 
 def comparison(claim: str, number: int) -> Result | None:
     """Comparison `number` (from 1) of a claim; None without such a one, or with fewer than five pairs."""
-    by_claim = {result.claim.id: result.results for result in evaluated(results.fingerprint())}.get(claim, ())
-    if not 1 <= number <= len(by_claim):
+    whole = whole_claim(claim)
+    if whole is None or not 1 <= number <= len(whole.results):
         return None
-    one = by_claim[number - 1]
+    one = whole.results[number - 1]
     return one if len(one.values) >= LEAST_PAIRS else None
+
+
+def whole_claim(claim: str) -> ClaimResult | None:
+    """A claim with its verdict; None for an unknown id."""
+    return {result.claim.id: result for result in evaluated(results.fingerprint())}.get(claim)
 
 
 def over_seeds(claim: str) -> str:

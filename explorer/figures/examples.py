@@ -83,7 +83,7 @@ class Example:
         return np.asarray(metric.function(self.layers), dtype=np.float64)
 
 
-def shaped(shape: str, num_experts: int, top_k: int, tokens: int) -> Example:
+def example_of_shape(shape: str, num_experts: int, top_k: int, tokens: int) -> Example:
     """Counts of a known shape; raises ConfigError for an unknown one."""
     counts = example_counts(shape, num_experts, top_k, tokens)
     (text,) = (shape_option.text for shape_option in SHAPES if shape_option.key == shape)

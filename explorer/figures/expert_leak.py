@@ -94,7 +94,7 @@ def sentence(counts: dict[int, LeakCounts], sequence_tokens: int) -> str:
     whole = counts[tokens]
     earlier, other = (percent(n / whole.trials) for n in (whole.earlier_trials, whole.other_trials))
     text = (
-        f"with all {tokens:,} tokens in one chunk in {earlier}, and of a token of another sequence in "
+        f"with all {tokens:,} tokens in one chunk in {earlier}, and those of a token in another sequence in "
         f"{other}. Token choice changes none."
     )
     own = counts.get(sequence_tokens)

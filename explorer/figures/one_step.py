@@ -58,8 +58,8 @@ def update_sentence(frame: pl.DataFrame) -> str:
     down, up = over.filter(move < 0).height, under.filter(move > 0).height
     largest = float(rows.select(move.abs().max()).item() or 0)
     return (
-        f"{over.height} of {rows.height} experts were overloaded, and {down} of their biases fell; "
-        f"{under.height} were under-loaded, and {up} of theirs rose, each by {captions.number(largest)}."
+        f"{over.height} of {rows.height} experts were overloaded and {down} of their biases fell; "
+        f"{under.height} were under-loaded and {up} of theirs rose, each by {captions.number(largest)}."
     )
 
 

@@ -103,14 +103,14 @@ def distances(store: Store, arms: ArmSet) -> str:
         [
             (
                 arms.names[arm.token],
-                {run.seed: at_the_end(trace.ask, run, "mean_distance") for run in arm.runs},
+                {run.seed: final_value(trace.ask, run, "mean_distance") for run in arm.runs},
             )
             for arm in arms
         ]
     )
 
 
-def at_the_end(ask: Ask, run: Run, column: str) -> float:
+def final_value(ask: Ask, run: Run, column: str) -> float:
     """A column of `queries.specialisation` at the last evaluation, mean over layers; NaN where unknown."""
     frame: pl.DataFrame = ask(queries.specialisation, run)
     last = frame.filter(pl.col("step") == pl.col("step").max())[column].drop_nulls()

@@ -39,9 +39,9 @@ from explorer.simulate.online import (
 
 ONLINE_STEPS = 2000
 SEATS_HOW = (
-    "Every expert has seats for its share of the assignments, eight dots. Orange: assignments beyond the "
-    "seats. Rings: empty seats. Below each expert: its number, its load, and the bias b that is added to its "
-    "scores before the top K."
+    "Every expert has seats for its uniform share of the assignments: eight dots. Orange: assignments "
+    "without a seat. Rings: empty seats. Below each expert: its number, its load, and the bias b that is "
+    "added to its scores before the top K."
 )
 LEAST_GAP = 1e-12
 """Score per token; a smaller distance to the optimum is rounding and has no place on a logarithmic axis."""
@@ -61,8 +61,8 @@ BAND_HOW = (
 )
 REGRET_HOW = (
     "New tokens in every step. Regret is the sum over all steps of the dual's distance to its minimum, in "
-    "score per token. A persistent cost is a straight line over steps, logarithmic regret one over their "
-    "logarithm."
+    "score per token. A persistent cost is a straight line against steps, logarithmic regret one against "
+    "their logarithm."
 )
 TIES_HOW = (
     "How densely tokens tie between two experts for their last place, at the minimum. These densities weight "

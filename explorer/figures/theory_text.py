@@ -9,8 +9,8 @@ from explorer.simulate.online import Regret, late_cost
 from explorer.wording import counted
 
 VERDICT_WORDS = {
-    "sure": "falls, as the condition says",
-    "improves": "falls all the same",
+    "sure": "falls, as the condition guarantees",
+    "improves": "falls anyway",
     "worse": "rises",
     "rests": "stays",
 }
@@ -21,7 +21,7 @@ def seats(descent: Descent, *, is_balanced: bool) -> str:
     loads = descent.loads[-1 if is_balanced else 0]
     beyond = float(np.maximum(loads - descent.load, 0.0).sum())
     when = f"With biases, after {counted(len(descent.promise), 'update')}" if is_balanced else "Scores alone"
-    return f"{when}: {counted(round(beyond), 'assignment')} of {int(loads.sum()):,} beyond the seats."
+    return f"{when}: {counted(round(beyond), 'assignment')} of {int(loads.sum()):,} without a seat."
 
 
 def dual(descent: Descent, optimum: Optimum) -> str:

@@ -19,7 +19,7 @@ MOST_SHARE = 0.5
 HOT = 4.0
 """Times the uniform load, where something may balance. In the shipped runs with a rule, the hottest expert
 stays above 3.3 times in nearly all windows (loss-free, u = 0.0003), with a rule at its default above 1.6.
-Such loads are usual in service: published DeepSeek-R1 loads have experts at up to 14 × uniform."""
+Such loads are common when serving: published DeepSeek-R1 loads have experts at up to 14 × uniform."""
 EXPLAINED_BY = frozenset({"collapse", "no_balancing", "weak_loss"})
 """Findings that say the same of the layer, or of the run as a whole."""
 
@@ -70,7 +70,7 @@ def _hot_expert(run: RunRows, layer: LayerRows) -> Finding | None:
 
 
 def _limit(run: RunRows, width: int) -> float | None:
-    """Load over the uniform load from which on an expert is hot; None where K is not known, in service."""
+    """Load over the uniform load from which on an expert is hot; None where K is not known, when serving."""
     half = MOST_SHARE * width / run.info.top_k if run.info.top_k > 0 else None
     if run.is_inference:
         return half

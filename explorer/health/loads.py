@@ -19,7 +19,7 @@ The shipped runs with a rule at its default have at most 0.6, those without bala
 ENOUGH = 20.0
 """Tokens that the uniform load would have given a dead expert in the window: by chance none never happens."""
 ENOUGH_IN_SERVICE = 1000.0
-"""The same in service and in few steps, where one text may not need an expert."""
+"""The same when serving and in few steps, where one text may not need an expert."""
 ODD_RATIO, ODD_DEVIATIONS, ODD_VIO = 3.0, 4.0, 1.5
 """A layer differs if its MaxVio is at least 1.5, 3 times the median of the layers, and 4 robust deviations
 above it on a log scale. In the shipped runs the first layer under an auxiliary loss has up to 4.5 times the
@@ -91,7 +91,7 @@ def dead_experts(run: RunRows, layer: LayerRows) -> Finding | None:
     size = min(len(layer.steps), window(layer))
     last = layer.tokens[-size:]
     share = float(last.sum()) / layer.width
-    # A short file of another system is all there is; a training that has just begun goes on.
+    # A short file of another system is all there is; a training run that has just begun goes on.
     is_short = size < FEWEST_STEPS
     enough = ENOUGH_IN_SERVICE if run.is_inference or is_short else ENOUGH
     dead = np.flatnonzero(last.sum(0) == 0)

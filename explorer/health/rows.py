@@ -136,7 +136,7 @@ class RunRows:
 
     @property
     def is_inference(self) -> bool:
-        """Whether the loads are those of a model in service, which nothing balances."""
+        """Whether the loads are those of a served model, which nothing balances."""
         return self.info.phase not in TRAINING
 
     @cached_property

@@ -115,7 +115,7 @@ def keep_routes(
 
 
 class FirstRoutes:
-    """The routes of one step of a training, whose batches come layer by layer. A batch is one sequence."""
+    """The routes of one step of training, whose batches come layer by layer. A batch is one sequence."""
 
     def __init__(self, most: int, num_layers: int) -> None:
         self._samples = [LayerSample(most) for _ in range(num_layers)]

@@ -123,7 +123,7 @@ def _whole(column: str, dtype: pl.DataType) -> pl.Expr:
     return pl.when(key == key.floor()).then(key) if dtype.is_float() else key
 
 
-def summed(rows: pl.LazyFrame, columns: Columns) -> pl.LazyFrame:
+def summed_rows(rows: pl.LazyFrame, columns: Columns) -> pl.LazyFrame:
     """The rows of `mapped`; without a step column those of an expert added up, as activations are logged."""
     if columns.step is not None:
         return rows

@@ -110,11 +110,11 @@ TERMS: tuple[Term, ...] = (
         text="The share of the assignments that two routings of the same tokens both make: two runs, two "
         "probes of a run, or one probe with its bias held in another number format.",
         formula=r"\frac{\sum_t |A_t\cap B_t|}{\sum_t \max(|A_t|, |B_t|)} = 1 - \mathrm{churn}",
-        more="Such pairs are a rollout and the training that learns from it, two serving engines, two "
-        "checkpoints, and a bias in bf16 and in fp32. "
-        "*From the loads alone*: $\\sum_i c_i c'_i / T$ shared assignments would be expected if the "
-        "second routing drew its tokens independently. Expert numbers mean nothing across two trainings, so "
-        "the best one-to-one relabelling of the experts is given as well.",
+        more="Such pairs are a rollout and the training step that learns from it, two serving engines, "
+        "two checkpoints, and a bias in bf16 and in fp32. *From the loads alone*: $\\sum_i c_i c'_i / T$ "
+        "shared assignments would be expected if the second routing drew its tokens independently. Expert "
+        "numbers mean nothing across two training runs, so the best one-to-one relabelling of the experts "
+        "is given as well.",
         sources=(OURS,),
     ),
     Term(
@@ -124,8 +124,8 @@ TERMS: tuple[Term, ...] = (
         text="Another rule applied to recorded scores, which stay fixed: the experts that it would choose, "
         "and how its bias would move.",
         more="Open loop: a bias changes the choice of these tokens exactly as in the run, but no expert "
-        "learns from the tokens that it now receives, and the router does not answer. It compares rules on "
-        "the same scores; it does not predict a training.",
+        "learns from the tokens that it now receives, and the router does not adapt. It compares rules on "
+        "the same scores; it does not predict what training would do.",
         sources=(OURS,),
     ),
     Term(

@@ -85,8 +85,8 @@ TERMS: tuple[Term, ...] = (
         key="domain",
         title="Domain and specialist",
         section=ROUTING,
-        text="The text comes in domains, such as prose, Spanish, Python or sums. An expert is a specialist "
-        "of a domain when it receives far more of its tokens than the uniform load.",
+        text="The text comes in domains, such as English, Spanish, Python or digits. An expert is a "
+        "specialist of a domain when it receives far more of its tokens than the uniform load.",
         sources=(V3,),
     ),
     Term(
@@ -183,7 +183,7 @@ TERMS: tuple[Term, ...] = (
         r"\overline{\tanh(\kappa\tilde e)}\bigr), \qquad b_i \leftarrow b_i + m_i, \qquad "
         r"\tilde e_i = (\bar c - c_i)/\bar c",
         more="From the report on Arcee Trinity Large. Its abstract names the parts; their order and the "
-        "constants $\\kappa = 2$ and $\\beta = 0.5$ are second-hand.",
+        "constants $\\kappa = 2$ and $\\beta = 0.5$ are from a secondary source.",
         sources=(TRINITY,),
     ),
     Term(

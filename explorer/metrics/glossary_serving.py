@@ -1,4 +1,4 @@
-"""Terms of the Glossary: expert placement and batch-aware selection in service."""
+"""Terms of the Glossary: expert placement and batch-aware selection."""
 
 from explorer.metrics.sources import EPLB, LYNX, OEA, OURS
 from explorer.metrics.term import READING, ROUTING, Term
@@ -35,7 +35,7 @@ TERMS: tuple[Term, ...] = (
         "batch. 1 is balanced.",
         formula=r"\sum_r \max_g \ell_{r,g} \Big/ \sum_r \tfrac1G \sum_g \ell_{r,g}",
         more="$\\ell_{r,g}$ is the load of GPU $g$ in batch $r$. Communication, attention and the time to"
-        " move weights are not in it.",
+        " move weights are not included.",
         sources=(OURS,),
     ),
     Term(
@@ -52,8 +52,8 @@ TERMS: tuple[Term, ...] = (
         key="batch_aware",
         title="Batch-aware selection",
         section=ROUTING,
-        text="In decode a layer's time grows with the distinct experts of the batch. Lynx and OEA let "
-        "tokens of a batch share experts; a smaller static k drops experts instead.",
+        text="When decoding, a layer's time grows with the number of distinct experts in the batch. Lynx "
+        "and OEA let tokens of a batch share experts; a smaller static k drops experts instead.",
         formula=r"t = a \cdot B k + b \cdot \lvert \textstyle\bigcup_t S_t \rvert",
         more="OEA: a token keeps its $k_0$ best and fills up to K from what the batch has kept. Lynx: "
         "experts are scored by $\\sum_t B^{\\mathrm{bin}}$ over binned logit differences, and the "

@@ -35,11 +35,11 @@ def expert_choice(router_logits_TE: Tensor, config: ModelConfig) -> Routing:
     """
     logits = router_logits_TE.float()
     scores_TE = scores_of(logits, config.score_func)
-    taken_TE = taken_by_choice(scores_TE.detach(), config.top_k, config.expert_choice_chunk)
+    taken_TE = expert_choice_mask(scores_TE.detach(), config.top_k, config.expert_choice_chunk)
     return _taken_routing(logits, scores_TE, taken_TE, config)
 
 
-def taken_by_choice(scores_TE: Tensor, top_k: int, chunk: int | None) -> Tensor:
+def expert_choice_mask(scores_TE: Tensor, top_k: int, chunk: int | None) -> Tensor:
     """True where the expert selects the token, bool [T, E]."""
     num_tokens = len(scores_TE)
     size = min(chunk or num_tokens, num_tokens)

@@ -16,7 +16,7 @@ class SmebuBalancing(Balancer):
     e = (mean load - load) / mean load;  d = tanh(κ e) - mean over the experts of tanh(κ e);
     m ← β m + (1 - β) u d,  m = 0 at the start;  b ← b + m.
 
-    The abstract names the parts. Their order and the constants κ = 2 and β = 0.5 are second-hand, from a
+    The abstract names the parts. Their order and the constants κ = 2 and β = 0.5 are taken from a
     secondary text; the report itself was not available. Centring and momentum are linear, so their order
     does not matter. u is ours: 0.003 like that of `loss_free` in these short runs. Frozen, m stays as well.
     """

@@ -43,7 +43,7 @@ def list_runs(*folders: Path) -> list[RunListing]:
     seen: dict[str, Path] = {}
     for folder in folders:
         for path in _folders(folder):
-            listing = isolated(path, partial(_listing, path))
+            listing = result_or_problem(path, partial(_listing, path))
             if listing is None:
                 continue
             if isinstance(listing, str):
@@ -59,7 +59,7 @@ def list_runs(*folders: Path) -> list[RunListing]:
     return sorted(listings, key=lambda listing: (_created(listing), listing.run_id), reverse=True)
 
 
-def isolated(path: Path, read: Callable[[], T]) -> T | str:
+def result_or_problem(path: Path, read: Callable[[], T]) -> T | str:
     """The result of `read`, or one sentence on why the run at `path` cannot be read.
 
     A safety net below the schema: a failure in one folder must not hide the others. That includes a
@@ -72,7 +72,7 @@ def isolated(path: Path, read: Callable[[], T]) -> T | str:
     except BaseException as error:
         if not is_fault_of_data(error):
             raise
-        return unforeseen(path, error)
+        return unexpected_problem(path, error)
 
 
 def is_fault_of_data(error: BaseException) -> bool:
@@ -80,7 +80,7 @@ def is_fault_of_data(error: BaseException) -> bool:
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
-def unforeseen(path: Path, error: BaseException) -> str:
+def unexpected_problem(path: Path, error: BaseException) -> str:
     """The message for an unexpected error."""
     where = printable(str(path))
     lines = str(error).strip().splitlines() or [""]

@@ -37,7 +37,7 @@ MAX_QUEUED_CELLS = 4_000_000
 """Counts and biases that wait in memory together; together with `MAX_QUEUED_STEPS` the bound of the queue."""
 MAX_QUEUED_STEPS = 1024
 PATIENCE_S = 120.0
-"""How long the end of a training waits for a disk, or for other ranks."""
+"""How long the end of training waits for a disk, or for other ranks."""
 EXIT_PATIENCE_S = 10.0
 """The same where the program ends without `finish`: a crash of one rank must not be noticed late."""
 
@@ -219,8 +219,8 @@ class Recorder:
         self._num_left = self._num_taken - self._num_handled
         cause = "a disk" if this_rank(self._group)[1] == 1 else "a rank that does not call log for every step"
         self._notices.line(
-            f"{self.info.run_id} is not finished: its last {self._num_left} steps wait for {cause}, after "
-            f"{patience_s:.0f} s still, and are not in the folder."
+            f"{self.info.run_id}: gave up after {patience_s:.0f} s waiting for {cause}; the last "
+            f"{self._num_left} steps are not in the folder, and the run is not marked as finished."
         )
 
     def __enter__(self) -> Self:

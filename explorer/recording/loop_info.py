@@ -77,7 +77,7 @@ def kept_config(config: Any) -> dict[str, Any]:
     """A configuration as people have it -> a dictionary for `run.json`.
 
     config: a mapping, an argparse.Namespace, a dataclass or None. What JSON cannot hold, such as a dtype or
-    a function, becomes its text: a setting that nobody looks at must not stop a training. Raises
+    a function, becomes its text: a setting that nobody looks at must not stop training. Raises
     RunFolderError for anything else.
     """
     if config is None:

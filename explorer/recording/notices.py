@@ -21,7 +21,7 @@ class Notices:
         self.line(sentence)
 
     def line(self, sentence: str) -> None:
-        """Write one line. A closed or missing standard error is no reason to stop a training."""
+        """Write one line. A closed or missing standard error is no reason to stop training."""
         with suppress(Exception):
             sys.stderr.write(f"[explorer] {sentence}\n")
             sys.stderr.flush()

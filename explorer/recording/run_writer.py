@@ -34,7 +34,7 @@ from explorer.recording.parts import ATTEMPTS_FILE, MANIFEST_FILE
 from explorer.recording.reader import RunFolder
 from explorer.recording.status import STATES, STATUS_FILE, RunStatus
 from explorer.recording.values import Refused, preview, to_float, to_whole
-from explorer.recording.writer import Batch, PartWriter, submitted, throughput
+from explorer.recording.writer import Batch, PartWriter, throughput, write_future
 from explorer.records.records import EventRecord, Record
 
 FLUSH_INTERVAL_S = 1.0
@@ -308,7 +308,7 @@ class RunWriter:
         self._count_cells()
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"recorder-{self.path.name}")
-        self._in_flight = (batch, submitted(self._thread, self._writer.write, batch))
+        self._in_flight = (batch, write_future(self._thread, self._writer.write, batch))
         self._flushed_at = time.monotonic()
 
     def _settle(self, *, wait: bool) -> None:

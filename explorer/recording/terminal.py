@@ -1,4 +1,4 @@
-"""The line about the routers that a training prints, so that imbalance is visible in the terminal."""
+"""The line about the routers that a training run prints, so that imbalance is visible in the terminal."""
 
 import importlib
 import time

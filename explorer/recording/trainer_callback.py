@@ -74,7 +74,7 @@ class _Steps:
         self._end("finished")
 
     def _end(self, state: str, message: str = "") -> None:
-        """`Trainer` does not say that a training failed: in a notebook, the next one comes first."""
+        """`Trainer` does not say that training failed: in a notebook, the next one comes first."""
         if self._recorder is not None:
             self._recorder.finish(state, message)
         if self._watcher is not None:

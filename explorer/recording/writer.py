@@ -168,7 +168,7 @@ def throughput(steps: list[Any]) -> Mapping[str, float | None]:
     return {"wall_time_s": seconds, "tokens_per_second": speed}
 
 
-def submitted(pool: ThreadPoolExecutor, write: Callable[[Batch], None], batch: Batch) -> Future[None]:
+def write_future(pool: ThreadPoolExecutor, write: Callable[[Batch], None], batch: Batch) -> Future[None]:
     """The future of `write(batch)` in the pool; of the finished call while the interpreter ends."""
     try:
         return pool.submit(write, batch)

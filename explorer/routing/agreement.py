@@ -90,7 +90,7 @@ class Agreement:
 
     @property
     def matched_overlap(self) -> float:
-        """Overlap after the relabelling: expert numbers mean nothing across two trainings."""
+        """Overlap after the relabelling: expert numbers mean nothing across two training runs."""
         return self._share(int(self.joint_EE[np.arange(self.num_experts), self.relabelling].sum()))
 
     def _share(self, assignments: float) -> float:

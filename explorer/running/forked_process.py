@@ -1,9 +1,9 @@
-"""A training in a process forked from one that has torch loaded: another `launch` of the run queue.
+"""A training run in a process forked from one that has torch loaded: another `launch` of the run queue.
 
     with forking(), RunQueue(at_once=2, launch=ForkedProcess) as queue: ...
 
-A training at `quick` spends about a fifth of its processor time on imports; a fork spends almost none. Each
-training still has a process of its own. Needs a POSIX system (`is_available`).
+A training run at `quick` spends about a fifth of its processor time on imports; a fork spends almost none.
+Each run still has a process of its own. Needs a POSIX system (`is_available`).
 """
 
 import json
@@ -33,7 +33,7 @@ def is_available() -> bool:
 
 @contextmanager
 def forking() -> Iterator[None]:
-    """Start the server that trainings are forked from, with one thread per numerical library."""
+    """Start the server that training runs are forked from, with one thread per numerical library."""
     multiprocessing.get_context("forkserver").set_forkserver_preload([PRELOADED])
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"

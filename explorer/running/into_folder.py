@@ -23,7 +23,7 @@ from explorer.records.records import LoadRecord, NullRecorder, Record, Recorder
 from explorer.training import TrainResult, kept_model, train
 from explorer.training.checkpoints import latest_step
 from explorer.training.devices import device_name, pick_device
-from explorer.training.ranks import Ranks, check_shares, joined
+from explorer.training.ranks import Ranks, check_shares, process_group
 from explorer.training.switching import NO_SWITCHES, Switches
 
 CHECKPOINTS = "checkpoints"
@@ -85,7 +85,7 @@ def train_run(
     """
     device = pick_device(config.training.device)
     _check_fits(config, device.type)
-    with joined(device) as ranks:
+    with process_group(device) as ranks:
         check_shares(config, ranks)
         corpus = load_corpus(config.corpus)
         corpus.held_out(
@@ -121,7 +121,7 @@ def resume_run(
     config = RunConfig.from_dict(RunFolder(path).info.config)
     device = pick_device(config.training.device)
     _check_fits(config, device.type)
-    with joined(device) as ranks:
+    with process_group(device) as ranks:
         check_shares(config, ranks)
         corpus = load_corpus(config.corpus)
         recorder, start = None, None

@@ -51,7 +51,7 @@ def cluster(num_cpus: int | None = None) -> Iterator[int]:
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if not os.environ.get("RAY_ADDRESS"):
         settings |= {"num_cpus": num_cpus, "include_dashboard": False}
-        # Ray gives its workers a low priority; a training here has that of this process.
+        # Ray gives its workers a low priority; a training run here has that of this process.
         os.environ.setdefault("RAY_worker_niceness", "0")
     ray.init(**settings)
     try:

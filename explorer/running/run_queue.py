@@ -1,4 +1,4 @@
-"""One queue of trainings in child processes, for the command line and for the app.
+"""One queue of training runs in child processes, for the command line and for the app.
 
     with RunQueue(at_once=2) as queue:
         for job in queue.run(jobs):         # each job as it ends, in any order
@@ -32,7 +32,7 @@ INTERRUPTED = 130
 
 
 class RunQueue:
-    """Starts, queues, switches and stops trainings. Safe to call from any thread."""
+    """Starts, queues, switches and stops training runs. Safe to call from any thread."""
 
     def __init__(self, at_once: int, launch: Callable[[Job], Child] = LocalProcess) -> None:
         """at_once: maximum number of jobs at a time. launch: raises any exception if a job does not start."""
@@ -127,7 +127,7 @@ class RunQueue:
         with self._lock:
             job = self.find(run_id)
             if job is None or job.child is None or job.state != "training":
-                state = job.state if job else "not one of this server's trainings"
+                state = job.state if job else "not a training run of this server"
                 raise TrainingError(
                     f"{run_id} is {state}: the rule can only be switched while a run trains; start a new run."
                 )

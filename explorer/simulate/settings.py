@@ -31,7 +31,7 @@ class ScoreSettings:
     of the logit, or the softmax over the experts.
 
     With Gumbel noise instead of z, noise 1 and one domain, a token's top K are K draws without replacement in
-    proportion to exp(offset): log-normal popularity, which fits loads recorded in service (a report on
+    proportion to exp(offset): log-normal popularity, which fits loads of serving systems (a report on
     DeepSeek-V3 loads, DeepEP issue 393). For K = 1 the expected loads are exactly log-normal.
     """
 

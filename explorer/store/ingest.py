@@ -14,7 +14,7 @@ import duckdb
 from explorer.config.places import signature, table_signature
 from explorer.errors import NotNowError, UnreadableRunError
 from explorer.recording import Part, RunListing, check_file
-from explorer.recording.listing import is_fault_of_data, printable, unforeseen
+from explorer.recording.listing import is_fault_of_data, printable, unexpected_problem
 from explorer.records.tables import TABLES
 from explorer.store.blame import blame
 from explorer.store.cluster import cluster
@@ -115,7 +115,7 @@ class Ingestor:
                 # An error in one run does not affect others; a full disk or a damaged index affects all.
                 if isinstance(error, duckdb.Error) or is_interruption(error) or not is_fault_of_data(error):
                     raise
-                row |= {"problem": unforeseen(listing.path, error), "state": "unreadable", "look": ""}
+                row |= {"problem": unexpected_problem(listing.path, error), "state": "unreadable", "look": ""}
                 done = not isinstance(error, OSError | MemoryError)  # those may be temporary
         if row["problem"] is not None:
             self._store_problem(cur, row, report)

@@ -66,7 +66,7 @@ def contiguous(num_gpus: int) -> Placer:
     return place
 
 
-def planned(num_gpus: int) -> Placer:
+def eplb_placer(num_gpus: int) -> Placer:
     """EPLB's placement from these loads, with one replica per GPU (`routing.placement`)."""
 
     def place(loads_LE: Ints) -> Floats:
@@ -79,7 +79,7 @@ def planned(num_gpus: int) -> Placer:
 
 def default_placements() -> Mapping[str, Placer]:
     """On `GPUS` GPUs: in the order of indices, and EPLB's."""
-    return {"contiguous": contiguous(GPUS), "eplb": planned(GPUS)}
+    return {"contiguous": contiguous(GPUS), "eplb": eplb_placer(GPUS)}
 
 
 def long_context(

@@ -121,7 +121,7 @@ def _parts(flat: Tensor, like: Iterable[Tensor]) -> list[Tensor]:
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[Ranks]:
+def process_group(device: torch.device) -> Iterator[Ranks]:
     """The ranks that `torchrun` started, or this process alone."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:

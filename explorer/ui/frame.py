@@ -14,9 +14,9 @@ from explorer.ui.warm_up import load_pandas
 def draw(page: StreamlitPage) -> None:
     """Draw a page and what stands around it."""
     figures = panels.begin(page.url_path, page.title)
-    urls.arrive(page.url_path)
+    urls.on_page_change(page.url_path)
     shell.readable_values()
-    display.settle()
+    display.read_mode()
     shell.wait_for_runs()
     # The picture of the plain first page is prepared without pandas, unless there are runs yet to be read.
     if page.url_path or st.query_params or shell.is_reading():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.recording import RunFolder
-from explorer.recording.listing import isolated, printable
+from explorer.recording.listing import printable, result_or_problem
 from explorer.verify.biases import check_biases
 from explorer.verify.data import RunData
 from explorer.verify.figures import check_results
@@ -47,7 +47,7 @@ def verify_runs(paths: Sequence[Path]) -> Iterator[RunReport]:
     """Check each run folder; a mismatch in one does not stop the others."""
     with fresh_index() as index:
         for path in paths:
-            run = isolated(path, partial(_open, path))
+            run = result_or_problem(path, partial(_open, path))
             if isinstance(run, str):
                 checks = [_failed("documents", path, run, "a readable run folder")]
             else:
@@ -74,7 +74,7 @@ CHECKS: dict[str, Callable[[RunData], Check]] = {
 def _guarded(name: str, check: Callable[[RunData], Check], run: RunData) -> Check:
     """Unexpected damage ends one check, not the others."""
     path = run.folder.path
-    result = isolated(path, partial(check, run))
+    result = result_or_problem(path, partial(check, run))
     return _failed(name, path, result, "rows that can be compared") if isinstance(result, str) else result
 
 

@@ -14,14 +14,14 @@ from explorer.running.run_queue import STOP_GRACE_S
 ROOT = Path(__file__).parents[2]
 TRAINING_APP = Path(__file__).with_name("training_app.py")
 STOP_S = 20.0
-"""A server without trainings that takes longer to end after SIGTERM is a failure, not a slow machine."""
+"""A server without training runs that takes longer to end after SIGTERM is a failure, not a slow machine."""
 
 
 class AppServer:
     """`streamlit run app.py` as a user starts it; `stop` ends it, `kill` as SIGKILL does."""
 
     def __init__(self, folder: Path, shipped: Path | None = None, pause_s: float | None = None) -> None:
-        """pause_s: its trainings are not niced and rest so long after each step; None: trainings as they are
+        """pause_s: its training runs are not niced and pause this long after each step; None: unchanged
         for users."""
         self.runs = folder / "runs"
         port = servers.free_port()

@@ -15,7 +15,7 @@ from store_runs import write_run
 from explorer.config.presets import get_preset, preset_balancer
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page, WebError
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, WebError
 
 ARMS = {"none": "none", "aux_loss": "global", "loss_free": "loss_free"}
 
@@ -61,15 +61,24 @@ def page(context: "BrowserContext") -> Iterator["Page"]:
 
 @pytest.fixture(autouse=True)
 def no_script_errors(context: "BrowserContext") -> Iterator[None]:
-    """An error of a script fails the test, in whichever page of the context: it can leave a page blank."""
+    """An error of a script fails the test, in whichever page of the context: it can leave a page blank.
+
+    So does a warning of Vega: of an axis without an extent, or of a setting that does not go with its scale.
+    """
     errors: list[str] = []
 
     def note(error: "WebError") -> None:
         errors.append(f"{error.page.url if error.page else ''}: {error.error.stack or error.error}")
 
+    def note_warning(message: "ConsoleMessage") -> None:
+        if message.type == "warning" and message.text.startswith("WARN "):
+            errors.append(f"{message.page.url if message.page else ''}: {message.text}")
+
     context.on("weberror", note)
+    context.on("console", note_warning)
     yield
     context.remove_listener("weberror", note)
+    context.remove_listener("console", note_warning)
     assert not errors, "\n".join(errors)
 
 

@@ -144,6 +144,11 @@ def test_a_zoom_stays_over_live_ticks_a_closed_tab_stops_nothing_and_replay_grow
     expect(again.get_by_role("heading", name=sentence("shell.training_now"))).to_be_visible()
     again.get_by_role("button", name="Stop all").click()
     wait_for(lambda: all(s["state"] == "stopped" for s in statuses(server).values()))
+    trained = again.get_by_role("heading", name="Trained here")
+    expect(trained).to_be_visible()
+    # On the page that has just stopped ticking: what is left of it is drawn, without the ended runs.
+    again.get_by_role("button", name="Clear ended runs").click()
+    expect(trained).to_have_count(0)
     again.close()
 
 

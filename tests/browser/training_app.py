@@ -1,4 +1,4 @@
-"""The app, with trainings for tests: `python training_app.py PAUSE_S run app.py ...`.
+"""The app, with training runs for tests: `python training_app.py PAUSE_S run app.py ...`.
 
 Niced beside other tests, a training gets a quarter of its share, and its page draws for as long as that
 takes: here it has all of it. With a pause, it rests after each step: a test that needs a training that goes

@@ -95,7 +95,7 @@ STABLE: dict[str, tuple[Callable[[], theme.Figure], Callable[[], theme.Figure]]]
         lambda: biases.bias_trajectories(frames.bias_frame({0: 3.0, 1: -2}, 30), highlight=[1], playhead=4),
     ),
     "max_vio": (
-        lambda: balance.max_vio_curves(frames.vio_frame(ENDS)),
+        lambda: balance.max_vio_curves(frames.vio_frame(ENDS), references=frames.REFERENCES),
         lambda: balance.max_vio_curves(frames.vio_frame(ENDS, 40), references=frames.REFERENCES, playhead=9),
     ),
     "loss": (
@@ -226,10 +226,10 @@ def test_a_line_shows_which_experts_no_score_can_lift() -> None:
         rows = rows_of(biases.bias_trajectories(frames.bias_frame(ends), gap=gap))
         return [row["expert_bias"] for row in rows if set(row) == {"x", "expert_bias"}]
 
-    assert set(limits({0: 0.4, 1: -0.4}, 1.0)) == {None}
+    assert limits({0: 0.4, 1: -0.4}, 1.0) == []
     assert limits({0: 1.2, 1: -0.4}, None) == []
     # The level says nothing: far from zero there is no line either while the biases are close.
-    assert set(limits({0: 7.1, 1: 6.9}, 1.0)) == {None}
+    assert limits({0: 7.1, 1: 6.9}, 1.0) == []
     ends = limits({0: 7.4, 1: 5.9, 2: 6.0}, 1.0)
     assert ends[-1] == pytest.approx(6.4)
     assert None in ends, "the line is broken where no bias lies under it"
@@ -425,7 +425,7 @@ def test_the_story_is_large() -> None:
     text = structure_of(FIGURES["story"]())
     assert '"strokeWidth": 4' in text
     assert '"fontSize": 17' in text
-    assert '"labelFontSize": 15' in text
+    assert "width < 420 ? 12 : 15" in text
 
 
 def test_a_file_gets_a_width_and_keeps_the_original_as_it_was() -> None:
@@ -472,3 +472,21 @@ def test_names_at_line_ends_are_a_line_apart_on_the_axis_that_is_drawn() -> None
     names = sorted(row["expert_bias"] for row in rows if "text" in row)
     pixels = (names[1] - names[0]) / (max(drawn) - min(drawn)) * height
     assert pixels >= 14
+
+
+def test_the_step_of_the_widest_biases_is_marked_with_their_difference() -> None:
+    frame = frames.bias_frame({0: 0.2, 7: 0.5})
+    widest = biases.Widest(step=4, low=-0.2, high=0.5)
+    words = [
+        row["words"] for row in rows_of(biases.bias_trajectories(frame, widest=widest)) if "words" in row
+    ]
+    assert words == ["0.70 apart at step 4"]
+    assert not [row for row in rows_of(biases.bias_trajectories(frame)) if "words" in row]
+
+
+def test_the_names_of_the_story_are_short_on_a_phone() -> None:
+    short = {"loss_free": "loss-free 0.003"}
+    figure = story.story(frames.vio_frame({"loss_free": 0.3}), short=short)
+    (label,) = [row for row in rows_of(figure) if "text" in row]
+    assert label["short"] == "loss-free 0.003"
+    assert "width < 420 ? datum.short : datum.text" in json.dumps(figure.to_dict())

@@ -1,4 +1,4 @@
-"""A training says on standard error what is wrong with its router."""
+"""A training run says on standard error what is wrong with its router."""
 
 import numpy as np
 import pytest

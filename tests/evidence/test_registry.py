@@ -20,10 +20,10 @@ IDS = [
     *(f"X{n}" for n in range(1, 8)),
     *(f"{n:03}" for n in range(7)),
 ]
-TRAININGS = [experiment for experiment in EXPERIMENTS.values() if experiment.trial is None]
+TRAINING_EXPERIMENTS = [experiment for experiment in EXPERIMENTS.values() if experiment.trial is None]
 
 
-def test_every_claim_of_the_literature_is_here() -> None:
+def test_every_claim_from_the_literature_is_here() -> None:
     assert [claim.id for claim in CLAIMS] == IDS
 
 
@@ -45,7 +45,7 @@ def test_a_claim_compares_arms_that_exist(claim: Claim) -> None:
 
 
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("experiment", TRAININGS, ids=lambda experiment: experiment.id)
+@pytest.mark.parametrize("experiment", TRAINING_EXPERIMENTS, ids=lambda experiment: experiment.id)
 def test_every_arm_is_a_valid_configuration(experiment: Experiment, scale: str) -> None:
     runs = plan.tuning_runs(experiment, scale) + plan.comparison_runs(experiment, scale, {}, [0])
     # At `tiny` a setting that an arm names may be the preset's own.

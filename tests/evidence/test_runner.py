@@ -34,7 +34,7 @@ IN_PROCESS = [e for e in EXPERIMENTS.values() if e.id not in IN_CHILDREN]
 
 
 class Dead(Finished):
-    """A training that died."""
+    """A training run that died."""
 
     def __init__(self, job: Job) -> None: ...
 
@@ -62,7 +62,7 @@ def common_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def half_as_long(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Trainings of `tiny` take ten steps: how an arm trains is seen in the first, and arms are many."""
+    """Training runs of `tiny` take ten steps: how an arm trains is seen in the first, and arms are many."""
     if experiment.id == "data-scales":  # its shares of the steps need all twenty
         yield
         return

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from explorer.evidence import results
+from explorer.evidence.statistics import NOT_RESOLVED
 from explorer.figures import aux_loss_cost
-from explorer.figures.evidence_values import comparison
+from explorer.figures.evidence_values import comparison, whole_claim
 
 
 def test_the_answer_states_the_numbers_of_the_claims() -> None:
@@ -27,8 +28,30 @@ def test_every_part_is_a_comparison_of_its_claim() -> None:
     for part, row in zip(aux_loss_cost.PARTS, table.to_dicts(), strict=True):
         one = comparison(part.claim, part.number)
         assert one is not None
-        assert row["verdict"] == f"{one.verdict} (claim\u00a0{part.claim})"
+        assert row["verdict"].startswith(one.verdict)
+        assert part.claim in row["verdict"]
         assert row["measured"] == one.comparison.words
+
+
+def test_a_comparison_says_so_where_its_claim_has_another_verdict() -> None:
+    table = aux_loss_cost.table()
+    for part, verdict in zip(aux_loss_cost.PARTS, table["verdict"], strict=True):
+        one, whole = comparison(part.claim, part.number), whole_claim(part.claim)
+        assert one is not None
+        assert whole is not None
+        assert (f"the claim as a whole: {whole.verdict}" in verdict) == (one.verdict != whole.verdict)
+    # As the runs stand: the scope counts, but not all that X1 says.
+    assert "the claim as a whole: not resolved" in table["verdict"][2]
+
+
+def test_an_open_comparison_whose_interval_excludes_0_says_why() -> None:
+    table = aux_loss_cost.table()
+    for part, verdict in zip(aux_loss_cost.PARTS, table["verdict"], strict=True):
+        one = comparison(part.claim, part.number)
+        assert one is not None
+        assert one.effect is not None
+        excludes_0 = one.effect.low > 0 or one.effect.high < 0
+        assert (aux_loss_cost.LOST in verdict) == (excludes_0 and one.verdict == NOT_RESOLVED)
 
 
 def test_without_runs_there_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,8 +33,8 @@ def run(balancer: str) -> Run:
     return cast(Run, found)
 
 
-def reproduced(matrix: LoadMatrix, balancer: str) -> tuple[int, int]:
-    return bias_updates.reproduced(lambda query, of, layer: matrix, run(balancer))
+def reproduced_updates(matrix: LoadMatrix, balancer: str) -> tuple[int, int]:
+    return bias_updates.reproduced_updates(lambda query, of, layer: matrix, run(balancer))
 
 
 def recorded(rates: list[float], start: float = 0.0, centred: bool = False) -> LoadMatrix:
@@ -64,7 +64,7 @@ def test_updates_follow_the_rule_in_force(
     balancer: str, rates: list[float], centred: bool, counted: int
 ) -> None:
     matrix = recorded(rates, centred=centred)
-    assert reproduced(matrix, balancer) == (
+    assert reproduced_updates(matrix, balancer) == (
         counted * EXPERTS,
         counted * EXPERTS,
     )
@@ -74,7 +74,7 @@ def test_a_bias_that_did_not_move_as_the_rule_says_is_not_counted() -> None:
     matrix = recorded([0.01] * 11)
     assert matrix.bias is not None
     matrix.bias[-1, 2] = np.nextafter(matrix.bias[-1, 2], np.float32(9))
-    assert reproduced(matrix, "loss_free:u=0.01") == (
+    assert reproduced_updates(matrix, "loss_free:u=0.01") == (
         11 * EXPERTS - 1,
         11 * EXPERTS,
     )
@@ -85,7 +85,7 @@ def test_the_last_update_before_biases_start_anew_is_left_out() -> None:
     assert matrix.bias is not None
     matrix.bias[7:] += np.float32(1) - matrix.bias[7]
     balancer = "loss_free:u=0.01/7/loss_free:u=0.01,bias_form=multiplicative"
-    assert reproduced(matrix, balancer)[1] == 10 * EXPERTS
+    assert reproduced_updates(matrix, balancer)[1] == 10 * EXPERTS
 
 
 def test_the_rate_of_a_plain_rule() -> None:

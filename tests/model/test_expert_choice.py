@@ -20,9 +20,9 @@ from explorer.model.expert_choice import (
     ThresholdRouter,
     cut_off,
     expert_choice,
+    expert_choice_mask,
     expert_threshold,
     initial_threshold,
-    taken_by_choice,
     update_thresholds,
 )
 from explorer.model.router import Routing, sequence_counts
@@ -95,7 +95,7 @@ def test_expert_choice_equals_the_reference(case: Case) -> None:
 @given(case=cases())
 def test_every_expert_takes_exactly_its_share_of_every_chunk(case: Case) -> None:
     scores = torch.from_numpy(case.logits_TE)
-    chosen_TE = taken_by_choice(scores, case.top_k, case.chunk)
+    chosen_TE = expert_choice_mask(scores, case.top_k, case.chunk)
     for group_NE in chosen_TE.split(case.chunk or len(scores)):
         capacity = math.ceil(len(group_NE) * case.top_k / case.num_experts)
         assert group_NE.sum(0).tolist() == [capacity] * case.num_experts

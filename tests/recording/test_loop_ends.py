@@ -137,4 +137,4 @@ def test_an_end_that_cannot_wait_longer_says_what_is_missing(
     rec.finish()
     door.set()
     assert rec.num_unwritten == 3
-    assert "run is not finished: its last 3 steps wait for a disk" in capsys.readouterr().err
+    assert "waiting for a disk; the last 3 steps are not in the folder" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The line about the routers that a training prints on standard error."""
+"""The line about the routers that a training run prints on standard error."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A training in a fork is the training of a process of its own."""
+"""A training run in a fork equals one in a process of its own."""
 
 import os
 import sys

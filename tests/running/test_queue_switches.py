@@ -1,4 +1,4 @@
-"""Telling a training to change its rule: the caller never waits, and a dead training is no error of its."""
+"""Telling a training run to change its rule: the caller never waits, and a dead run is not its error."""
 
 import json
 import os

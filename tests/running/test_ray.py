@@ -1,4 +1,4 @@
-"""Trainings as tasks of a Ray cluster on this machine; skipped where Ray is not installed."""
+"""Training runs as tasks of a Ray cluster on this machine; skipped where Ray is not installed."""
 
 import os
 import signal

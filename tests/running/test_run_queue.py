@@ -1,4 +1,4 @@
-"""Trainings as child processes: so many at a time, the rest queued, and none outlives its parent."""
+"""Training runs as child processes: so many at a time, the rest queued, and none outlives its parent."""
 
 import json
 import os

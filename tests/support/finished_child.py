@@ -1,4 +1,4 @@
-"""A training that a queue runs in this process, so that a test waits for no interpreter."""
+"""A training run that a queue runs in this process, so that a test waits for no interpreter."""
 
 from explorer.running.into_folder import train_run
 from explorer.running.jobs import Job

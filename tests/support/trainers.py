@@ -1,4 +1,4 @@
-"""A stand-in for `explorer train`, for tests of the queue that starts trainings."""
+"""A stand-in for `explorer train`, for tests of the queue that starts training runs."""
 
 import sys
 from pathlib import Path

@@ -12,11 +12,11 @@ from explorer.tasks.long_context import (
     bucket_edges,
     contiguous,
     count,
+    eplb_placer,
     gpu_max_vio,
     long_context,
     long_windows,
     longest_factor,
-    planned,
 )
 from explorer.tasks.result import TaskResult
 from explorer.tasks.trained import TrainedModel
@@ -120,7 +120,7 @@ def test_eplb_beats_the_order_of_indices_where_it_was_planned(
     trained: TrainedModel, result: TaskResult
 ) -> None:
     loads = np.array([[9, 8, 7, 1, 1, 1, 1, 0]])
-    shares = planned(2)(loads)
+    shares = eplb_placer(2)(loads)
     assert shares.shape == (1, 2, 8)
     assert shares.sum(1) == pytest.approx(np.ones((1, 8)))
     assert gpu_max_vio(loads[None], shares, 1) < gpu_max_vio(loads[None], contiguous(2)(loads), 1)  # type: ignore[operator]

@@ -23,7 +23,7 @@ from explorer.records.records import (
     StepRecord,
 )
 from explorer.training import loop
-from explorer.training.ranks import joined
+from explorer.training.ranks import process_group
 
 SWITCHES = {3: "loss_free:u=0.01", 5: "aux_loss:scope=global_buffered", 6: "aux_loss:coeff=0.1"}
 
@@ -81,7 +81,7 @@ def made(arm: str, micro_batches: int, ranks, *, stop_after: int | None = None, 
 def main() -> None:
     out, arms = sys.argv[1], sys.argv[2:]
     torch.set_num_threads(1)
-    with joined(torch.device("cpu")) as ranks:
+    with process_group(torch.device("cpu")) as ranks:
         found = {arm: made(arm, 4, ranks) for arm in arms}
         found["stopped"] = made("none", 4, ranks, stop_after=3)
         found["switched"] = made("none", 4, ranks, switch=SWITCHES)

@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from explorer.ui.server.bursts import PART_BYTES, Bursts
+from explorer.ui.server.bursts import PART_BYTES, Burst, Bursts
 
 LONG_S, SOON_S = 3600.0, 0.0
 Script = Callable[[Send], Awaitable[None]]
@@ -173,10 +173,19 @@ def of_fragments(*names: str) -> Message:
     return {"type": "websocket.send", "bytes": message.SerializeToString()}
 
 
-def drawn(fragment: str, size: int) -> Message:
-    message = ForwardMsg()
+def drawn(fragment: str, size: int, digest: str = "") -> Message:
+    """digest: of an element that the page may be told to take from what it has had."""
+    message = ForwardMsg(hash=digest)
     message.delta.new_element.markdown.body = "x" * size
     message.delta.fragment_id = fragment
+    message.metadata.delta_path.extend([0, 3])
+    message.metadata.cacheable = bool(digest)
+    return {"type": "websocket.send", "bytes": message.SerializeToString()}
+
+
+def known(digest: str) -> Message:
+    message = ForwardMsg(ref_hash=digest)
+    message.metadata.delta_path.extend([0, 3])
     return {"type": "websocket.send", "bytes": message.SerializeToString()}
 
 
@@ -191,15 +200,16 @@ def drawn(fragment: str, size: int) -> Message:
 def test_a_large_first_fragment_is_sent_ahead_of_the_others(
     fragments: list[str], size: int, is_ahead: bool
 ) -> None:
+    """Its elements, and with the others the whole run: the page keeps what the run has sent."""
     sent: list[Message] = []
-    first = [RUNS, of_fragments(*fragments), drawn("text", size), drawn("inside", 1)]
+    begins, first = [RUNS, of_fragments(*fragments)], [drawn("text", size), known("b"), drawn("inside", 1)]
     others = [drawn("charts", PART_BYTES), drawn("charts", 1), drawn("text", 1), drawn("charts", 1)]
 
     async def script(send: Send) -> None:
         for message in (RUNS, ENDED):
             await send(message)
         sent.clear()
-        for message in first:
+        for message in [*begins, *first]:
             await send(message)
         assert sent == []
         for message in others:
@@ -208,4 +218,46 @@ def test_a_large_first_fragment_is_sent_ahead_of_the_others(
         await send(ENDED)
 
     play(script, sent, hold_s=LONG_S)
-    assert sent == [*first, *others, ENDED]
+    assert sent == [*(first if is_ahead else []), *begins, *first, *others, ENDED]
+
+
+def test_what_was_sent_ahead_is_named_by_its_digest_with_the_rest() -> None:
+    sent: list[Message] = []
+    first = [drawn("text", PART_BYTES, digest="a"), drawn("text", 1)]
+    rest = [drawn("charts", PART_BYTES, digest="c"), ENDED]
+
+    async def script(send: Send) -> None:
+        await send(ENDED)
+        for message in [of_fragments("text", "charts"), *first, *rest]:
+            await send(message)
+
+    play(script, sent, hold_s=LONG_S)
+    assert sent == [ENDED, *first, of_fragments("text", "charts"), known("a"), first[1], *rest]
+
+
+def test_what_follows_a_first_fragment_has_the_same_time_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a run of which half the time is over would be told in two halves, and rendered twice."""
+    sent: list[Message] = []
+    first, charts = drawn("text", PART_BYTES), drawn("charts", 1)
+    waits: list[asyncio.Event] = []
+
+    async def later(burst: Burst) -> None:
+        waits.append(asyncio.Event())
+        await waits[-1].wait()
+        await burst._flush()
+
+    async def script(send: Send) -> None:
+        await send(ENDED)
+        for message in (of_fragments("text", "charts"), first):
+            await send(message)
+            await asyncio.sleep(0)
+        await send(charts)
+        await asyncio.sleep(0)
+        for wait, count in zip(waits, (2, 5), strict=True):
+            wait.set()
+            await asyncio.sleep(0)
+            assert len(sent) == count
+
+    monkeypatch.setattr(Burst, "_later", later)
+    play(script, sent, hold_s=LONG_S)
+    assert sent == [ENDED, first, of_fragments("text", "charts"), first, charts]

@@ -48,7 +48,8 @@ def test_one_panel_alone(open_app: Opener, recorded: Path) -> None:
 
 def test_a_panel_alone_explains_its_colours(open_app: Opener, recorded: Path) -> None:
     """On its page a legend stands beside all heatmaps; a slide has only this one."""
-    key = "compare-loads-none-seed0-layer0"
+    keys = open_app(recorded, "compare").session_state["page_figures"].keys
+    key = next(key for key in keys if key.startswith("compare-loads"))
     spec = open_app(recorded, "compare", panel=key).get("vega_lite_chart")[0].proto.spec
     assert "load, × uniform" in legends(json.loads(spec))
 
@@ -63,11 +64,23 @@ def legends(part: object) -> list[str]:
     return [*([own] if own else []), *(title for one in part.values() for title in legends(one))]
 
 
-def test_a_panel_that_the_page_lacks_is_said_with_those_it_has(open_app: Opener, recorded: Path) -> None:
-    app = open_app(recorded, "compare", panel="nothing")
-    assert sentence("links.unknown_panel", panel="nothing") in words(app)
-    assert "compare-max-vio" in words(app)
+def test_of_a_panel_that_the_page_lacks_one_sentence_says_so_above_the_usual_page(
+    open_app: Opener, recorded: Path
+) -> None:
+    app = open_app(recorded, "compare", panel="compare-maxvio")
+    (warning,) = [block.value for block in app.warning if "compare-maxvio" in block.value]
+    assert sentence("links.unknown_panel", panel="compare-maxvio") in warning
+    assert "panel=compare-max-vio)" in warning
     assert "st-key-panel" not in styles(app)
+    # Heatmaps that follow the pointer, and not those of the files.
+    assert not any("load, × uniform" in legends(json.loads(c.proto.spec)) for c in app.get("vega_lite_chart"))
+
+
+def test_a_lecture_leaves_sections_closed(open_app: Opener, recorded: Path) -> None:
+    def charts(**query: str) -> int:
+        return len(open_app(recorded, "compare", **query).get("vega_lite_chart"))
+
+    assert charts(mode="lecture") == charts()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from app_pages import Opener, terms_html
+from sentences import sentence
 
 from explorer.metrics.glossary import TERMS, search
 from explorer.metrics.term import Term
@@ -43,12 +44,24 @@ def test_a_link_to_a_term_opens_it_before_terms_that_mention_it(open_app: Opener
     assert re.search(r"\.term-event_collapse \{[^}]*order: -1", style)
 
 
+def test_terms_with_the_word_in_their_title_come_before_those_that_mention_it(open_app: Opener) -> None:
+    app = open_app(page="glossary", term="collapse")
+    style = "\n".join(element.proto.body for element in app.get("html"))
+    orders = {key: int(place) for key, place in re.findall(r"\.term-(\w+) \{ order: (-\d+)", style)}
+    assert min(orders, key=lambda key: orders[key]) == "collapse"
+    assert set(orders) == {term.key for term in search("collapse") if "collapse" in term.title.casefold()}
+    rest = len(search("collapse")) - len(orders)
+    said = sentence("glossary.mentions", count=rest, word="collapse")
+    assert any(said in text.value for text in app.markdown)
+
+
 def test_a_word_hides_the_terms_without_it_and_draws_none_anew(open_app: Opener) -> None:
     app = open_app(page="glossary")
     before = terms_html(app)
     app.text_input(key="term").set_value("bias").run()
     style = "\n".join(element.proto.body for element in app.get("html"))
-    hidden = {key for key in re.findall(r"\.term-([\w-]+)", style) if not key.startswith("section-")}
+    (hiding,) = re.findall(r"[^{}]+\{ display: none !important; \}", style.partition("<style>[class")[2])
+    hidden = {key for key in re.findall(r"\.term-([\w-]+)", hiding) if not key.startswith("section-")}
     assert hidden == {term.key for term in TERMS} - {term.key for term in search("bias")}
     assert terms_html(app) == before
 

@@ -1,4 +1,4 @@
-"""Trainings of one server: what its visitors may queue and switch, and what its pages list."""
+"""Training runs of one server: what its visitors may queue and switch, and what its pages list."""
 
 import os
 from collections.abc import Iterator

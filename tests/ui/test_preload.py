@@ -1,5 +1,7 @@
 """The scripts that a page names beside Streamlit's own, so that the browser fetches them at once."""
 
+import asyncio
+import json
 import re
 from pathlib import Path
 
@@ -10,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from streamlit.web.server.starlette.starlette_routes import create_host_config_routes
 
-from explorer.ui.server import preload
+from explorer.ui.server import backend, preload
 
 PAGE = "<html><head><title>x</title></head><body>é</body></html>"
 
@@ -24,13 +27,47 @@ def test_a_page_names_the_scripts_of_charts_after_its_own() -> None:
     answer = client(HTMLResponse(PAGE)).get("/")
     head, _, rest = answer.text.partition("</head>")
     assert rest == "<body>é</body></html>"
-    assert head.startswith("<html><head><title>x</title><link ")
+    assert head.startswith("<html><head><title>x</title><script>")
     assert int(answer.headers["content-length"]) == len(answer.content)
     names = re.findall(r'href="\./static/js/([^"]+)"', head)
     assert all((preload.STATIC / "static" / "js" / name).is_file() for name in names)
-    for entry in preload.ENTRIES:
-        assert any(name.startswith(entry) for name in names), f"Streamlit has renamed {entry}"
     assert len(set(names)) == len(names)
+
+
+async def _host_config() -> dict[str, object]:
+    (route,) = create_host_config_routes(None)
+    request = Request({"type": "http", "method": "GET", "headers": []})
+    answer: dict[str, object] = json.loads((await route.endpoint(request)).body)  # type: ignore[attr-defined]
+    return answer
+
+
+def test_a_page_is_told_of_hosts_what_the_server_would_say() -> None:
+    said = re.search(r"HOST_CONFIG: ({.*}),", backend.script().decode())
+    assert said is not None
+    config = json.loads(said[1])
+    theirs = asyncio.run(_host_config())
+    assert config == {name: theirs[name] for name in config}
+    scripts = (preload.STATIC / "static" / "js").glob("index.*.js")
+    text = "".join(script.read_text(encoding="utf-8") for script in scripts)
+    for name in ("__streamlit", "BACKEND_BASE_URL", *config):
+        assert name in text, f"Streamlit's page no longer knows {name}"
+
+
+@pytest.mark.parametrize("page", ["", *preload.OF_PAGE, "lessons"])
+def test_a_page_names_the_scripts_of_what_it_shows_first(page: str) -> None:
+    head = preload.links(page).decode()
+    names = re.findall(r'href="\./static/js/([^"]+)"', head)
+    entries = preload.ENTRIES + (preload.EVERYWHERE + preload.OF_PAGE.get(page, ()) if page else ())
+    for entry in entries:
+        assert any(name.startswith(entry) for name in names), f"Streamlit has renamed {entry}"
+        assert f'import("./static/js/{entry}' in head
+
+
+def test_a_page_below_a_path_names_its_own_scripts() -> None:
+    pages = Starlette(routes=[Route("/moe/theory", lambda request: HTMLResponse(PAGE))])
+    answer = TestClient(preload.Preload(pages)).get("/moe/theory")
+    assert preload.links("theory").decode() in answer.text
+    assert preload.links("theory") != preload.links("")
 
 
 def test_a_browser_that_takes_compressed_pages_and_knows_an_old_one_is_told_the_names() -> None:
@@ -66,5 +103,5 @@ def test_scripts_that_the_page_names_itself_are_left_out_and_imports_are_followe
     (folder / "shared.1.js").write_text('import{b}from"./embed.1.js";import("./later.1.js")')
     for name in ("index.1.js", "later.1.js", "other.1.js"):
         (folder / name).write_text("")
-    assert preload.scripts(tmp_path) == ["embed.1.js", "shared.1.js"]
-    assert preload.scripts(tmp_path / "nothing") == []
+    assert preload.scripts(tmp_path, ["embed."]) == ["embed.1.js", "shared.1.js"]
+    assert preload.scripts(tmp_path / "nothing", ["embed."]) == []

@@ -125,7 +125,7 @@ class TestCommand:
         assert "expert_loads, step 5, layer 1: " + sentence("verify.assignments") in said
         assert "1 of 2 runs differ" in said
         assert main(["verify", "sound", "--runs", str(run.parent)]) == 0
-        assert "1 runs, no mismatch" in capsys.readouterr().out
+        assert "1 run, no mismatch" in capsys.readouterr().out
 
     def test_json(self, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
         rewrite(run, "expert_loads", setter("tokens", 0, step=5, layer=1, expert=2))
@@ -154,7 +154,7 @@ class TestCommand:
     def test_a_folder_of_runs_is_no_damaged_run(self, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
         shutil.copytree(run.parent, run.parent / "sweep")
         assert main(["verify", "--runs", str(run.parent)]) == 0
-        assert "1 runs, no mismatch" in capsys.readouterr().out
+        assert "1 run, no mismatch" in capsys.readouterr().out
 
     @pytest.mark.parametrize("name", [".", "../run", "checkpoints/.."])
     def test_a_run_may_be_named_from_inside(

@@ -21,13 +21,13 @@ def bias_step(recorded: RecordedRuns, arm: str, layer: str, step: str, expert: s
 @fact
 def updates_equal(recorded: RecordedRuns, arm: str) -> int:
     """Those that are equal to the log: to the last bit, or to rounding where the rule sums fractions."""
-    return bias_updates.reproduced(recorded.ask, recorded.find(arm, 0).first)[0]
+    return bias_updates.reproduced_updates(recorded.ask, recorded.find(arm, 0).first)[0]
 
 
 @fact
 def updates(recorded: RecordedRuns, arm: str) -> int:
     """Bias updates of single experts, seed 0, that can be recomputed and compared with the next step."""
-    return bias_updates.reproduced(recorded.ask, recorded.find(arm, 0).first)[1]
+    return bias_updates.reproduced_updates(recorded.ask, recorded.find(arm, 0).first)[1]
 
 
 @fact

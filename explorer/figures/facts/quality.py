@@ -7,7 +7,7 @@ from explorer.figures import pairs as arm_pairs
 from explorer.figures.arms import Arm, Run
 from explorer.figures.facts.recorded import MissingRun, RecordedRuns
 from explorer.figures.facts.registry import COLUMNS, fact
-from explorer.figures.specialisation import at_the_end
+from explorer.figures.specialisation import final_value
 from explorer.metrics import power
 from explorer.queries.comparison import PairedDifference
 from explorer.queries.specialisation import specialisation
@@ -80,7 +80,7 @@ def _information_differences(recorded: RecordedRuns, a: Arm, b: Arm) -> list[flo
 
 
 def _information(recorded: RecordedRuns, run: Run) -> float:
-    bits = at_the_end(recorded.ask, run, "information")
+    bits = final_value(recorded.ask, run, "information")
     if math.isnan(bits):
         raise MissingRun(f"{run.run_id} has no held-out loads by domain recorded.")
     return bits

@@ -55,7 +55,7 @@ def served_time(recorded: RecordedRuns, arm: str, plan: str, judge: str, which: 
 
 @fact
 def published_max_vio(_recorded: RecordedRuns, input_tokens: str) -> float:
-    """Mean MaxVio of DeepSeek-R1's MoE layers in service at this many input tokens, from SGLang's files."""
+    """Mean MaxVio of DeepSeek-R1's MoE layers when serving this many input tokens, from SGLang's files."""
     means = {str(length): value for length, value in published.MEANS.items()}
     if input_tokens not in means:
         raise ConfigError("input_tokens", input_tokens, "is not published", f"choose of {', '.join(means)}")

@@ -28,8 +28,8 @@ from explorer.wording import and_list, counted, percent
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 """Tokens per batch."""
 STATIC_KS = (1, 2, 3, 4, 6, 8)
-OPEN_LOOP = "Open loop: no policy's choice reaches a later layer."
-NO_CHOICE = "Tokens do not choose their experts by score in this run, so nothing can be chosen anew."
+OPEN_LOOP = "Open loop: a policy's choice does not affect later layers."
+NO_CHOICE = "Tokens do not choose their experts by score in this run, so there is nothing to reselect."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ MEASURES = {
         subject="Divergence of the mixture weights",
         y_title="divergence (nats)",
         how="Jensen-Shannon divergence of each token's mixture weights from full routing, mean over tokens: "
-        f"0 is equal, ln 2 = 0.69 shares no expert. {OPEN_LOOP}",
+        f"0 means equal weights, ln 2 = 0.69 no expert in common. {OPEN_LOOP}",
     ),
     "balance": Measure(
         column="max_vio",

@@ -19,7 +19,7 @@ from explorer.wording import counted, percent
 
 LEVELS_HOW = (
     "Experts are placed on GPUs in the order of their indices. Loads add up on a GPU and on a node, so "
-    "imbalance partly cancels; what remains is waited for at every layer."
+    "imbalance partly cancels; every layer waits for what remains."
 )
 SLOTS_HOW = (
     "One segment per expert copy, stacked by GPU; pale bands mark every second node, the dashed line an even "
@@ -200,9 +200,9 @@ def verdict_text(judged: verdict.Judgement, plan: Window, judge: Window, setting
     extra = layout.slots(experts) - experts
     reason = ""
     if not judged.is_other_window and plan.key != judge.key:
-        reason = "window A contains window B, so the plan has seen what judges it; "
+        reason = "window A contains window B, so the plan has seen the data it is judged on; "
     elif not judged.is_other_window:
-        reason = "the only window both plans and judges, so choose another run to judge on; "
+        reason = "there is only one window, so choose another run to judge on; "
     elif not judged.are_counts:
         reason = "the loads are shares, and the tokens behind them are unknown; "
     elif not judged.is_large_enough:
@@ -237,11 +237,11 @@ def _percent(share: float) -> str:
 def rule_text(least: float) -> str:
     """How the answer follows from the counts."""
     return (
-        f"Worth it: the whole 95 % interval of the saving is at or above {percent(least)}. Not worth it: all "
-        f"of it is below. Too little evidence: the interval contains {percent(least)}, a window has fewer "
-        f"than {verdict.LEAST_PER_EXPERT} assignments per expert, no second window judges, window A contains "
-        f"window B, or the loads are shares. From {verdict.LEAST_BATCHES} batches on, blocks of consecutive "
-        "batches are drawn with replacement; with fewer, every count is drawn anew as if tokens were "
-        "independent, and the interval does not cover differences between workloads. Only the experts' work "
-        "counts, not communication or the move of weights."
+        f"Worth it: the whole 95 % interval of the saving is at or above {percent(least)}. Not worth it: "
+        f"all of it is below. Too little evidence: the interval contains {percent(least)}, a window has "
+        f"fewer than {verdict.LEAST_PER_EXPERT} assignments per expert, there is no second window to judge "
+        f"on, window A contains window B, or the loads are shares. With {verdict.LEAST_BATCHES} or more "
+        "batches, blocks of consecutive batches are resampled with replacement; with fewer, every count is "
+        "resampled as if tokens were independent, and the interval does not cover differences between "
+        "workloads. Only the experts' compute is modelled, not communication or weight migration."
     )

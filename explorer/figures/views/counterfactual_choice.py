@@ -24,7 +24,7 @@ RULE = Choice(
     default="proportional",
     names=RULE_NAMES | {"none": "none: the bias stays"},
     help="Rules that act on a bias. An auxiliary loss acts on the scores, which are fixed here; none keeps "
-    f"the bias as it starts. SMEBU has κ = {SHARPNESS:g} and β = {MOMENTUM:g}, which are second-hand.",
+    f"the bias as it starts. SMEBU has κ = {SHARPNESS:g} and β = {MOMENTUM:g}, both from a secondary source.",
 )
 RATE = Choice(
     key="what_u",

@@ -1,4 +1,4 @@
-"""The Gallery: figures of the Loss-Free Balancing paper, drawn again from the shipped runs."""
+"""The Gallery: figures of the Loss-Free Balancing paper, redrawn from the shipped runs."""
 
 from collections import Counter
 from collections.abc import Sequence

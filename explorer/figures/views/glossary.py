@@ -82,7 +82,7 @@ def example_of(store: Store, runs: Sequence[Run], settings: GlossarySettings) ->
         return examples.last_step(store, {run.run_id: run for run in runs}[settings.of_run])
     if settings.example == TYPED:
         return examples.typed(settings.counts, settings.k)
-    return examples.shaped(settings.example, settings.n, settings.k, settings.t)
+    return examples.example_of_shape(settings.example, settings.n, settings.k, settings.t)
 
 
 def bar_questions(example: Example) -> tuple[Question, ...]:

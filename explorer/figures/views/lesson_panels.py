@@ -287,7 +287,7 @@ def context_by_length(_recorded: RecordedRuns, _keys: Keys, name: str) -> Lesson
 
 @panel("deepseek_r1")
 def deepseek_r1(recorded: RecordedRuns, _keys: Keys, name: str) -> LessonFigure:
-    """MaxVio of DeepSeek-R1 in service by input length: SGLang's files if imported, else their means."""
+    """MaxVio of DeepSeek-R1 when serving, by input length: SGLang's files if imported, else their means."""
     runs = published.imported(recorded.runs)
     query = {"run": runs[0].run_id, "judged": runs[-1].run_id} if runs else {}
     return _one(name, published.by_input_length, ArmSet.of_runs(runs), None, _serving(query))

@@ -53,14 +53,15 @@ def _smebu(side: str) -> tuple[Choice, ...]:
             options=("0.2", "0.5", "1", "2", "5", "10", "50"),
             default=f"{Smebu.sharpness:g}",
             help="The relative load error is multiplied by κ before the tanh: a large κ gives the centred "
-            "sign rule, a small one the proportional rule. The 2 is second-hand.",
+            "sign rule, a small one the proportional rule. The 2 is from a secondary source.",
         ),
         Choice(
             key=f"m{side}",
             label=f"Momentum β of {side}",
             options=("0", "0.2", "0.5", "0.8", "0.9", "0.95", "0.99"),
             default=f"{Smebu.momentum:g}",
-            help="Share of the previous move in the next one; 0 is no momentum. The 0.5 is second-hand.",
+            help="Share of the previous move in the next one; 0 is no momentum. The 0.5 is from a "
+            "secondary source.",
         ),
     )
 
@@ -122,7 +123,7 @@ SCORES = (
         options=("normal", "log-normal"),
         default="normal",
         help="Log-normal: tokens draw experts in proportion to a log-normal popularity (Gumbel noise on the "
-        "logits), as loads recorded in service do.",
+        "logits), as loads recorded by serving systems do.",
     ),
     Choice(
         key="domains",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from explorer.figures.arm_set import ArmSet
-from explorer.figures.arms import MOST, Arm, Run, arms_of, default_arms, tell_apart
+from explorer.figures.arms import MOST, Arm, Run, arms_of, default_arms, unique_names
 from explorer.figures.views.address import MOST_LETTERS, Address
 
 RUNS = "runs"
@@ -37,7 +37,7 @@ def default_run(runs: Sequence[Run]) -> Run:
 def run_names(runs: Sequence[Run]) -> dict[str, str]:
     """Run id -> what a list of these runs shows: `standard loss-free 0.003, seed 0`; no two are alike."""
     arms = [Arm(token=run.run_id, label=run.label, runs=(run,)) for run in runs]
-    return tell_apart(arms, [f"{run.preset} {run.short}" if run.preset else run.short for run in runs])
+    return unique_names(arms, [f"{run.preset} {run.short}" if run.preset else run.short for run in runs])
 
 
 def arm_names(arms: Sequence[Arm]) -> dict[str, str]:

@@ -20,9 +20,9 @@ from explorer.routing.batch_selection import LatencyModel, LynxKnobs
 
 TITLE = "Serving"
 INTRODUCTION = (
-    "In service nobody mixes the domains evenly, so experts that were balanced in training run hot again. "
-    "This page takes the loads of one window, A, plans where the experts and their copies should stand, and "
-    "judges that plan on another window, B: later steps, one kind of text, or another trace."
+    "Production traffic is rarely an even mix of domains, so experts that were balanced in training become "
+    "hot again. This page takes the loads of one window, A, plans where to place the experts and their "
+    "copies, and judges that plan on another window, B: later steps, one kind of text, or another trace."
 )
 NO_RUN = (
     "No run here has expert loads with the same number of experts in every layer. Import a trace or train a "

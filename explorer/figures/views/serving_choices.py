@@ -10,7 +10,7 @@ from explorer.figures.views.selection import default_run
 from explorer.routing.placement import POLICIES
 
 SERVED = ("prefill", "decode", "serving")
-"""Phases of a model in service."""
+"""Phases of a served model."""
 MOST_GPUS = 128
 USUAL_GPUS = (8, 16, 32, 64, 72, 144, 320)
 """Offered even where they do not divide the experts: whole nodes of eight GPUs, racks of 72, and the 320 on
@@ -80,10 +80,10 @@ GROUPS = Choice(
 )
 LEAST = Choice(
     key="least",
-    label="Worth it from",
+    label="Minimum saving",
     options=("1%", "2%", "5%", "10%", "20%"),
     default="5%",
-    help="Least share of the modelled time that a placement must save.",
+    help="Share of the modelled time that a placement must save to be worth it.",
 )
 K0 = Choice(
     key="k0",
@@ -124,11 +124,11 @@ COST = Choice(
 )
 BATCHES = Choice(
     key="batches",
-    label="Tokens of a batch",
+    label="Tokens in a batch",
     options=("unrelated", "consecutive"),
     default="unrelated",
-    help="Unrelated: drawn from all texts of the probe, as in decode. Consecutive: neighbours of one text, "
-    "as in prefill.",
+    help="Unrelated: drawn from all texts of the probe, as when decoding. Consecutive: neighbours of one "
+    "text, as in prefill.",
 )
 SPLIT = (WINDOWS, HOT)
 WINDOW_PAIR = (PLAN, JUDGE)
@@ -262,7 +262,7 @@ def usable_runs(runs: Sequence[Run]) -> list[Run]:
 
 
 def first_run(runs: Sequence[Run]) -> Run:
-    """The newest imported trace of a model in service; without one, the first loss-free run, whose held-out
+    """The newest imported trace of a served model; without one, the first loss-free run, whose held-out
     text has domains. An import that states no phase may be anything, and has none.
     """
     served = (run for run in runs if run.is_imported and run.kind_of_loads.phase in SERVED)

@@ -5,7 +5,7 @@ vLLM: `prompt_routed_experts` per response and `routed_experts` per choice, as n
 Some servers encode twice. One JSON document, JSON lines, or a `.npy` array. The last generated token has no
 row; buffers are filled with zeros, so a dense layer looks like all traffic to expert 0. Token ids
 come from `prompt_token_ids` and `token_ids` (or `output_ids`) beside the arrays, where a server returns them.
-Rows of prompts are prefill, the others decode: `split=phases` makes a run of each.
+Prompt rows are prefill, the others decode: `split=phases` writes one run for each.
 """
 
 import base64

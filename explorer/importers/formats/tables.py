@@ -22,7 +22,7 @@ from explorer.importers.long_table import (
     mapped,
     reading_table,
     shape_of,
-    summed,
+    summed_rows,
 )
 from explorer.importers.options import Options
 from explorer.importers.report import Report
@@ -81,7 +81,7 @@ class Table:
         live = live_layers([shape.totals[layer] for layer in shape.layers], shape.layers, source, report)
         _report_shape(shape, columns, report)
         layers = tuple(shape.layers[position] for position in live)
-        reader = LongReader(summed(rows, columns), shape, layers, num_experts, source, report)
+        reader = LongReader(summed_rows(rows, columns), shape, layers, num_experts, source, report)
         yield ForeignRun(
             steps=_steps(reader, table, columns),
             layers=model_layers(options, shape.layers, live),

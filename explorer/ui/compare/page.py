@@ -80,6 +80,7 @@ def _events(arms: ArmSet) -> None:
         for arm in arms
     ]
     st.markdown("\n".join(lines))
+    show.note(events.RULES)
 
 
 @st.fragment

@@ -28,7 +28,7 @@ OF_LAYERS = ("loads", "biases")
 def index(*, with_layers: bool) -> None:
     """Links to the sections of the page."""
     anchors = [anchor for anchor in TITLES if with_layers or anchor not in OF_LAYERS]
-    with st.container(key="controls-index"):
+    with st.container(key="index"):
         st.markdown(" · ".join(f"[{TITLES[anchor].split(':')[0]}](#{anchor})" for anchor in anchors))
 
 

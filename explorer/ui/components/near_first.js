@@ -8,19 +8,23 @@
  *
  * A view that waits has taken its rows and is drawn when it comes near the window, when something else has to be
  * computed in it (an event, a signal), before it takes further rows (Vega would forget those that wait), or in its
- * turn, a few per task.
+ * turn, a few per task. Where the browser itself skips what is far away (`content-visibility`), the turn comes
+ * once the page rests.
  */
 
 /** How far from the window a chart is near, in heights of the window. */
 const NEAR = "25%";
 /** Further charts are drawn in the same task for so long: each task costs the page a layout of its own. */
 const TASK_MS = 40;
+/** The page rests when no chart has been given rows for so long. */
+const REST_MS = 1000;
 
 class Turns {
   #draw;
   /** Views whose rows are not drawn yet, in the order in which they came. */
   #waiting = new Set();
   #isScheduled = false;
+  #rest = 0;
 
   constructor(draw) {
     this.#draw = draw;
@@ -31,10 +35,12 @@ class Turns {
 
   add(view) {
     this.#waiting.add(view);
+    clearTimeout(this.#rest);
+    this.#rest = setTimeout(() => this.#next(() => true), REST_MS);
     if (this.#isScheduled) return;
     this.#isScheduled = true;
     // What is near has been painted by then.
-    requestAnimationFrame(() => setTimeout(() => this.#next()));
+    requestAnimationFrame(() => setTimeout(() => this.#next(isRendered)));
   }
 
   /** Whether the view was waiting. */
@@ -42,19 +48,25 @@ class Turns {
     return this.#waiting.delete(view);
   }
 
-  #next() {
+  /** Draw for one task those that `hasTurn` names, then the others of them in the next ones. */
+  #next(hasTurn) {
     const end = performance.now() + TASK_MS;
-    for (const view of this.#waiting) {
-      this.#draw(view);
-      if (performance.now() > end) break;
-    }
-    this.#isScheduled = this.#waiting.size > 0;
-    if (this.#isScheduled) setTimeout(() => this.#next());
+    const views = [...this.#waiting].filter(hasTurn);
+    let drawn = 0;
+    while (drawn < views.length && performance.now() <= end) this.#draw(views[drawn++]);
+    const isLeft = drawn < views.length;
+    if (hasTurn === isRendered) this.#isScheduled = isLeft;
+    if (isLeft) setTimeout(() => this.#next(hasTurn));
   }
 
   #drawAll() {
     for (const view of this.#waiting) this.#draw(view);
   }
+}
+
+/** Whether the browser lays out and paints the place of a view. */
+function isRendered(view) {
+  return view.container()?.checkVisibility?.({ contentVisibilityAuto: true }) ?? true;
 }
 
 /** Which views are far from the window, as the browser reports it; a new one counts as near. */

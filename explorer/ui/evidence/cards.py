@@ -49,8 +49,8 @@ def findings() -> None:
     """What reading the questions and their sources showed."""
     st.header("Findings about the questions", anchor="findings", divider="gray")
     st.markdown(
-        "Claims 000 to 004 are the research questions that this project began with; 005 and 006 are what 001 "
-        "and 004 ask about accuracy. Reading their sources showed:"
+        "Claims 000 to 004 are the research questions that this project began with; 005 and 006 cover what "
+        "001 and 004 ask about accuracy. Reading their sources showed:"
     )
     unrelated = and_list([f"[{name}]({url}), which {what}" for name, url, what in UNRELATED])
     st.markdown(

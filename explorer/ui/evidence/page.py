@@ -31,9 +31,9 @@ def view() -> None:
     panels.bind(view_of.CLAIM)
     st.markdown(
         "Claims about load balancing without an auxiliary loss, each tested by paired runs of small models "
-        "that anyone can repeat. A verdict is computed from the rows that the runs left: it says what holds "
-        "*at this scale*, and nothing about models a thousand times larger. `quick` and `standard` are two "
-        "sizes of run: half a minute and two to three minutes of training on one core."
+        "that anyone can repeat. A verdict is computed from the rows that the runs recorded: it says what "
+        "holds *at this scale*, and nothing about models a thousand times larger. `quick` and `standard` "
+        "are two sizes of run: half a minute and two to three minutes of training on one core."
     )
     aux_loss_cost.card()
     settings = view_of.settings_of(state.text(view_of.CLAIM))
@@ -155,8 +155,8 @@ def _statistics(results: tuple[ClaimResult, ...]) -> None:
         st.markdown(
             "- Runs of one seed share initial weights and data, so arms are compared **in pairs**. The "
             "effect is "
-            "the mean paired difference with its 95 % t interval; from 20 pairs on a bootstrap stands beside "
-            "it.\n"
+            "the mean paired difference with its 95 % t interval; with 20 pairs or more, a bootstrap "
+            "interval is shown as well.\n"
             "- **Supported**: the interval lies inside the region that the claim names. **Contradicted**: it "
             "lies "
             "outside. **Not resolved at this scale**: it covers the edge. A verdict needs five pairs; with "
@@ -180,6 +180,8 @@ def chosen_claim() -> None:
     st.header("One claim", anchor="claim", divider="gray")
     titles = {claim.id: f"{claim.id}  {claim.text}" for claim in CLAIMS}
     claim_id = urls.selectbox("Claim", list(titles), key=view_of.CLAIM, format_func=lambda name: titles[name])
+    if claim_id == view_of.DEFAULT:
+        show.note(f"{claim_id} is open until you select another claim, here or in a table above.")
     settings = view_of.settings_of(claim_id)
     questions = view_of.questions(settings)
     result = evidence.result_of(settings)
@@ -204,4 +206,6 @@ def _rerun() -> None:
         "python -m explorer experiment report",
         language=None,
     )
-    show.note("The first line prints what each costs. Finished runs leave one row and are never made twice.")
+    show.note(
+        "The first line prints what each costs. Each finished run leaves one row and is never repeated."
+    )

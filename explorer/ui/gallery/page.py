@@ -1,4 +1,4 @@
-"""The gallery: the figures of the Loss-Free Balancing paper, drawn again from the shipped runs.
+"""The gallery: the figures of the Loss-Free Balancing paper, redrawn from the shipped runs.
 
 Per figure: what the paper plots, ours, what ours shows, and where ours differs. Nothing here is trained at
 the paper's scale, and no number of the paper is repeated.
@@ -25,7 +25,7 @@ def view(runs: Sequence[Run]) -> None:
         return
     st.markdown(
         f"The figures of [Wang et al. 2024]({PAPER}), *Auxiliary-Loss-Free Load Balancing Strategy for "
-        "Mixture-of-Experts*, drawn again from the runs that come with this project. The paper trains "
+        "Mixture-of-Experts*, redrawn from the runs that come with this project. The paper trains "
         f"models of one and three billion parameters; ours have {gallery.ShippedRuns(tuple(runs)).size}. "
         "Compare shapes, not values."
     )

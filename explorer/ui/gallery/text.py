@@ -32,7 +32,7 @@ SECTIONS = (
         figure=1,
         title="the rule",
         paper="a diagram. A bias is added to the scores, the top K of the sum are chosen, loads are counted, "
-        "and every bias moves by a fixed step against its expert's load.",
+        "and every bias moves by a fixed step: down for an overloaded expert, up for an under-loaded one.",
         ours=f"the numbers of one recorded step (layer {LAYER}, step {STEP}). Replay shows every step.",
         topic="expert_bias",
     ),
@@ -55,7 +55,7 @@ SECTIONS = (
         paper="MaxVio of every training batch as a mean over 100 steps, auxiliary loss against loss-free "
         "balancing, for two sizes of model.",
         ours="one size, both scopes of the auxiliary loss. The raw line is drawn behind the mean, and dashed "
-        "lines show the random-routing baselines: a batch of ours is far smaller, so chance matters more.",
+        "lines show the random-routing baselines: our batches are far smaller, so chance matters more.",
         topic="max_vio",
         claims=("A11",),
     ),
@@ -75,10 +75,10 @@ SECTIONS = (
         figure=5,
         title="the size of a computation batch",
         paper="MaxVio of the tokens that are computed together, against their number, for two sizes of "
-        "model. With the auxiliary loss it stops falling; loss-free balancing goes on falling with the size.",
+        "model. With the auxiliary loss it stops falling; with loss-free balancing it keeps falling.",
         ours="groups of neighbouring sequences of one training step, from one to the whole step, seed 0, in "
         f"the last {LAST_RECORDED} steps whose sequences were recorded, and the random-routing baseline of "
-        "as many tokens. A step of ours is small, and each sequence comes from one domain: a group of one or "
+        "as many tokens. Our steps are small, and each sequence comes from one domain: a group of one or "
         "two is unbalanced because texts differ.",
         topic="max_vio",
         claims=("C4",),
@@ -90,8 +90,8 @@ SECTIONS = (
         paper="a schematic with sequences of two tokens. When experts choose among the tokens of a "
         "sequence, whether the first token is selected depends on the second: routing leaks information "
         "about the future.",
-        ours="a measurement instead of a schematic, on recorded scores: a token is changed, and the others "
-        "whose experts change are counted, in each layer by itself. In a whole model the change also "
+        ours="a measurement instead of a schematic, on recorded scores: one token is changed, and the other "
+        "tokens whose experts change are counted, layer by layer. In a whole model the change also "
         "spreads over layers, which this figure does not show; `python -m benchmarks.leak` measures it.",
         claims=("C6",),
     ),

@@ -70,6 +70,12 @@ def matches(text: str, terms: Sequence[Term]) -> list[Term]:
     return [term for term in terms if query in (term.title.casefold(), term.key.casefold())]
 
 
+def in_title(text: str, terms: Sequence[Term]) -> list[Term]:
+    """The terms with every word of `text` in the title: these are about it, others only mention it."""
+    words = text.casefold().split()
+    return [term for term in terms if all(word in term.title.casefold() for word in words)]
+
+
 @st.fragment
 def search() -> None:
     """The field that filters the page, by hiding terms: drawing them anew would take longest of all."""
@@ -86,26 +92,25 @@ def search() -> None:
         return
     matching = glossary.search(text)
     exact = matches(text, matching)
-    st.html(f"<style>{_filter(matching, exact)}</style>")
+    about = [*exact, *(term for term in in_title(text, matching) if term not in exact)]
+    st.html(f"<style>{_filter(matching, about)}</style>")
     if not matching:
         sentence = f"No term contains “{urls.quoted(text)}”. Clear the field to see all {len(TERMS)}."
         st.info(show.plain(sentence))
-    elif exact and len(matching) > len(exact):
-        others = counted(len(matching) - len(exact), "other term")
-        show.note(f"{others} with “{urls.quoted(text)}” in the text below {exact[0].title}.")
+    elif about and len(matching) > len(about):
+        others = counted(len(matching) - len(about), "more term")
+        show.note(f"Then {others} whose text says “{urls.quoted(text)}”.")
 
 
-def _filter(terms: Sequence[Term], exact: Sequence[Term]) -> str:
-    """The style that leaves these terms, with the sections that they are in; `exact` come first."""
-    others = [term for term in terms if term not in exact]
+def _filter(terms: Sequence[Term], about: Sequence[Term]) -> str:
+    """The style that leaves these terms, with the sections that they are in; `about` come first."""
+    others = [term for term in terms if term not in about]
     keys_left = {*(term.key for term in terms), *(_section_key(name) for name in _sections(others))}
     places = [*(term.key for term in TERMS), *(_section_key(name) for name in _sections(TERMS))]
     hidden = [f'[class*="st-key-{WHOLE}"]']
     hidden += [f".{PLACE}{place}" for place in places if place not in keys_left]
-    first = [f".{PLACE}{term.key}" for term in exact]
     rules = [f"{', '.join(hidden)} {{ display: none !important; }}"]
-    if first:
-        rules.append(f"{', '.join(first)} {{ order: -1; }}")
+    rules += [f".{PLACE}{term.key} {{ order: {place - len(about)}; }}" for place, term in enumerate(about)]
     return "\n".join(rules)
 
 

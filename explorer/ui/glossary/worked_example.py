@@ -38,7 +38,9 @@ KEYS = ("example", "n", "k", "t", "counts", "of_run")
 def link() -> None:
     """A line that leads to the section."""
     # The whole line: a link within a sentence would differ from its text by colour alone.
-    st.markdown(f"[Compute every metric of your own counts, beside the numbers of other tools](#{ANCHOR})")
+    st.markdown(
+        f"[Compute every metric for your own counts, beside the numbers that other tools report](#{ANCHOR})"
+    )
 
 
 def section(runs: Sequence[Run]) -> None:

@@ -20,8 +20,8 @@ class Answer:
 MODEL = {
     "num_experts": Answer(
         label="Experts per layer (num_experts)",
-        help="Routed experts per MoE layer. Only needed where the file does not state it: the largest id "
-        "that occurs proves nothing, since an expert may be idle.",
+        help="Routed experts per MoE layer. Only needed if the file does not state it: the largest id that "
+        "occurs is no proof, since an expert may be idle.",
         placeholder="e.g. 60",
     ),
     "top_k": Answer(
@@ -39,15 +39,17 @@ MODEL = {
     ),
     "balancer": Answer(
         label="Balancing rule (balancer)",
-        help="If it is known.",
+        help="The rule of the training run, if known.",
         placeholder="e.g. loss_free:u=0.001",
     ),
-    "name": Answer(label="Name (name)", help="Of the run in lists.", placeholder="the file's name"),
+    "name": Answer(label="Name (name)", help="Display name of the run.", placeholder="the file's name"),
 }
 """Always shown."""
 MORE = {
     "layer_offset": Answer(label="layer_offset", help="Added to the layer numbers of the file."),
-    "scope": Answer(label="scope", help="What a count covers.", placeholder="global, rank or physical"),
+    "scope": Answer(
+        label="scope", help="Which tokens a count covers.", placeholder="global, rank or physical"
+    ),
     "unit": Answer(label="unit", help="What is counted."),
     "warm_up": Answer(
         label="warm_up",
@@ -56,13 +58,13 @@ MORE = {
     ),
     "split": Answer(
         label="split",
-        help="Write starts for one run per start of the engine, or phases for one of prefill and one of "
-        "decode (routed experts of responses).",
+        help="Write starts for one run per engine start, or phases to split routed experts of responses into "
+        "a prefill run and a decode run.",
         placeholder="one run",
     ),
     "tokens_per_step": Answer(
         label="tokens_per_step",
-        help="Cut a route log into steps of so many tokens.",
+        help="Cut a route log into steps of this many tokens.",
         placeholder="all tokens are one step",
     ),
     "routes": Answer(
@@ -70,7 +72,7 @@ MORE = {
         help="Tokens whose routes are kept, for the Microscope and for comparing two traces; 0 keeps none.",
         placeholder="2048",
     ),
-    "axes": Answer(label="axes", help="Of an array, e.g. layer,step,expert."),
+    "axes": Answer(label="axes", help="Order of the axes of an array, e.g. layer,step,expert."),
     "columns": Answer(label="columns", help="Names of the columns of a CSV without a header."),
     "step": Answer(label="step", help="Name of the column."),
     "layer": Answer(label="layer", help="Name of the column; of an ESFT file: its layer."),
@@ -88,7 +90,7 @@ MORE = {
     "scores": Answer(label="scores", help="token_scores or gate_scores."),
     "values": Answer(label="values", help="count_frequency or prob_density."),
 }
-"""Behind a line that opens; only those that the format knows, beside the first three."""
+"""In a closed section; only those that the format knows, beside the first three."""
 COMMON_MORE = ("layer_offset", "scope", "unit")
 NOT_HERE = {"tokens_of"}
 """Names a folder of the server, which is nothing a visitor may read: on the command line only."""

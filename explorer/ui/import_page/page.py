@@ -44,12 +44,13 @@ def show_page() -> None:
         return
     st.markdown(
         "Look at the routing of a model that was trained or served elsewhere: SGLang, vLLM, TensorRT-LLM, "
-        "Megatron, transformers, llama.cpp, TensorBoard, Weights & Biases, or a table of your own. "
-        "The format is detected; the report says what was assumed, left out, or does not add up."
+        "Megatron, transformers, llama.cpp, TensorBoard, Weights & Biases, or a table of your own. The "
+        "format is detected; the report says what was assumed, what was left out, and what does not add up."
     )
     with st.expander("Formats and samples", icon=":material/list:"):
         show_samples()
-        st.markdown("\n".join(f"- {show.plain(label)}" for label in labels(list_formats()).values()))
+        with st.container(key="formats"):
+            st.markdown("\n".join(f"- {show.plain(label)}" for label in labels(list_formats()).values()))
     job = JOB.get()
     if job is not None:
         if job.is_open:

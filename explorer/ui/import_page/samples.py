@@ -28,7 +28,7 @@ def show_samples() -> None:
     run = _shipped_run()
     if run is None:
         return
-    st.markdown(f"Samples of four steps of the run {run.name}, to see what such a file looks like:")
+    st.markdown(f"Sample files with four steps of the run {run.name}, to show what each format looks like:")
     with st.container(horizontal=True):
         for to, name in FILES.items():
             st.download_button(

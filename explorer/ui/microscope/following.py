@@ -8,10 +8,14 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.figures.panel import Question, slug
-from explorer.ui.shared import panels, show, store
+from explorer.ui.shared import panels, store
 
 EXPERT, DOMAINS, SATURATION, REPLAY, AGREEMENT = "expert", "domains", "saturation", "replay", "agreement"
 PARTS = (EXPERT, DOMAINS, SATURATION, REPLAY, AGREEMENT)
+
+
+_FULL_SCREEN = 'body[style*="overflow: hidden"] *'
+"""What is on a page of which one element fills the window, which must not be bound to its place."""
 
 
 def fragment_of(part: str) -> str:
@@ -28,4 +32,14 @@ def place(part: str, questions: Iterable[Question]) -> DeltaGenerator:
     """Where a part is drawn, with these questions."""
     for question in questions:
         panels.wait(slug(question.key), partial(store.answer, question))
-    return show.steady(fragment_of(part))
+    return st.container(key=fragment_of(part))
+
+
+def dress() -> None:
+    """How the parts look; outside of their fragments, which send nothing that does not change."""
+    places = ", ".join(f".st-key-{fragment_of(part)}" for part in PARTS)
+    st.html(
+        f"<style>:is({places}) [data-stale] {{ opacity: 1 !important; }}"
+        f":is({places}, .st-key-{fragment_of(EXPERT)} [class*=st-key-panel-]):not({_FULL_SCREEN}) {{ "
+        "content-visibility: auto; contain-intrinsic-size: auto 400px; overflow-clip-margin: 8px; }</style>"
+    )

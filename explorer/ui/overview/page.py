@@ -35,9 +35,9 @@ def opening_section(selected: Sequence[Arm]) -> None:
     )
     st.markdown(
         "Experts without tokens learn nothing, and every step waits for the busiest expert. The usual "
-        "cure is a second training loss, which also pulls on what the model learns. Loss-free "
-        "balancing needs none: it adds a bias to the score by which the router ranks an expert. The "
-        "bias affects which experts are selected, but not how much their outputs count."
+        "remedy, an auxiliary loss, also changes what the model learns. Loss-free balancing needs no extra "
+        "loss: it adds a bias to each expert's score. The bias affects which experts are selected, but not "
+        "how much their outputs count."
     )
     show.note(
         f"Two recorded runs, layer {unbalanced.layer}, seed {unbalanced.run.seed}; each row is one expert. "

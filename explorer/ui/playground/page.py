@@ -190,8 +190,8 @@ def numbers(rules: TwoRules) -> None:
         key="playground_numbers",
     )
     show.note(
-        f"Held-out: {HELD_OUT:,} tokens not seen in any step, with the final bias. Chance makes loads less "
-        f"uneven the more tokens are counted, so each MaxVio has its own random-routing baseline: "
+        f"Held-out: {HELD_OUT:,} tokens not seen in any step, with the final bias. Chance imbalance "
+        f"shrinks as more tokens are counted, so each MaxVio has its own random-routing baseline: "
         f"{rules.scores.num_tokens:,} tokens for a step, {HELD_OUT:,} for held-out. Steps to balance: until "
         "the mean MaxVio of 20 steps falls below 1.5 times the baseline of a step. Reversed bias updates: "
         "the share of updates in the last steps that reverse the previous one."

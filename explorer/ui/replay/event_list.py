@@ -9,7 +9,7 @@ import streamlit as st
 
 from explorer.charts import event_marks
 from explorer.figures.arms import Run
-from explorer.figures.events import NO_COLLAPSE, NO_DEATH
+from explorer.figures.events import NO_COLLAPSE, NO_DEATH, RULES
 from explorer.metrics import DEAD_STEPS
 from explorer.metrics.events import event_name
 from explorer.queries import events as queries
@@ -32,7 +32,7 @@ def event_list(run: Run, on_pick: Callable[[Event], None]) -> None:
     """
     events = store.ask(queries.events, run)
     if events.is_empty():
-        show.note(none_text(run))
+        show.note(f"{none_text(run)} {RULES}")
         return
     counts = dict(store.ask(queries.event_counts, [run]).select("kind", "events").rows())
     kinds = _selected_kinds(run, counts) if events.height > FEW else []
@@ -57,6 +57,7 @@ def event_list(run: Run, on_pick: Callable[[Event], None]) -> None:
             "expert": st.column_config.TextColumn(width=55),
         },
     )
+    show.note(RULES)
     more = sum(number for kind, number in counts.items() if kind in kinds or not kinds) - rows.height
     if more > 0:
         show.note(f"These are the earliest of each kind; {more:,} more are not listed.")
@@ -70,7 +71,7 @@ def none_text(run: Run) -> str:
             f"No events: a dead expert or a collapsed layer counts as an event after {DEAD_STEPS} recorded "
             f"steps, and this run has {steps}. Run health names experts without a token."
         )
-    return f"No events: {NO_DEATH}, {NO_COLLAPSE}, and none was recorded."
+    return f"No events: {NO_DEATH}, {NO_COLLAPSE}, and the run recorded no events."
 
 
 def _selected_kinds(run: Run, counts: dict[str, int]) -> list[str]:

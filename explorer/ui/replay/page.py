@@ -184,7 +184,7 @@ def _player(run: Run, update: DeltaGenerator) -> None:
         _draw_step(questions.loads)
     with right:
         st.markdown(_at_this_step(run, settings))
-    panels.shown().playhead = float(settings.step)
+    panels.page_figures().playhead = float(settings.step)
     panels.add_later(view.HEATMAP, partial(_still, questions.heatmap))
     with update:
         bias_update.section(run, settings)

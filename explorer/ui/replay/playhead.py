@@ -55,7 +55,7 @@ def controls(run: Run) -> None:
         # Its default is where a link without a step opens, so that step 0 stays in the address.
         urls.number_input("Step", 0, most, most, key="step", width=150, help=tip("playhead"))
         st.selectbox(
-            "Single out expert",
+            "Highlight expert",
             experts,
             key="expert",
             bind="query-params",

@@ -4,6 +4,7 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.runtime.forward_msg_cache import create_reference_msg
 
 HOLD_S = 0.2
 """How long a message waits for the next ones of its script run."""
@@ -20,8 +21,9 @@ class Bursts:
     else in it. Messages that arrive together are rendered together. The first run of a connection is not held
     back: while it lasts the browser loads what the messages name. A run that ends because another one follows
     at once, e.g. of a fragment that a callback names, is no end to be told. Of a run of several fragments the
-    first, which holds what was clicked, is sent ahead if it is large: the browser renders it while the script
-    draws the others.
+    elements of the first, which holds what was clicked, are sent ahead if they are large: the browser renders
+    them, and nothing else of the page, while the script draws the others. With the rest of the run they are
+    sent once more, or the page would take them for those of an earlier run and remove them at its end.
     """
 
     def __init__(self, app: ASGIApp, hold_s: float = HOLD_S) -> None:
@@ -61,9 +63,7 @@ class Burst:
         content = content_of(message)
         if self._begins_later_part(content):
             self._later_parts = frozenset()
-            if sum(len(waiting.get("bytes") or b"") for waiting in self._waiting) >= PART_BYTES:
-                self._stop_timer()
-                await self._flush()
+            await self._send_ahead()
         self._waiting.append(message)
         if content and content.WhichOneof("type") == "script_finished":
             self._is_followed = content.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN
@@ -76,6 +76,20 @@ class Burst:
             self._timer = asyncio.create_task(self._later())
         if self._error:
             raise self._error
+
+    async def _send_ahead(self) -> None:
+        """Send the elements that wait, if they are many, and keep them for the rest of their run.
+
+        Without the message that a run begins: that one renders the whole page, which then happens once.
+        """
+        elements = [message for message in self._waiting if changes_page(content_of(message))]
+        if sum(len(message["bytes"]) for message in elements) < PART_BYTES:
+            return
+        self._stop_timer()  # what follows has the same time again to be complete
+        async with self._lock:
+            for message in elements:
+                await self._pass_on(message)
+        self._waiting = [known_again(message) for message in self._waiting]
 
     def _begins_later_part(self, content: ForwardMsg | None) -> bool:
         """Whether a run's second fragment begins with it; notes the fragments of a new run."""
@@ -116,6 +130,19 @@ def content_of(message: Message) -> ForwardMsg | None:
     """What a message tells the page; None of what is no message to it."""
     data = message.get("bytes")
     return ForwardMsg.FromString(data) if data else None
+
+
+def changes_page(content: ForwardMsg | None) -> bool:
+    """Whether it is an element or a container, or refers to one that the page has had before."""
+    return content is not None and content.WhichOneof("type") in ("delta", "ref_hash")
+
+
+def known_again(message: Message) -> Message:
+    """The same message to a page that has had it: a large element is named by its digest."""
+    content = content_of(message)
+    if not changes_page(content) or not content or not content.metadata.cacheable or not content.hash:
+        return message
+    return {**message, "bytes": create_reference_msg(content).SerializeToString()}
 
 
 def ends_run(content: ForwardMsg | None) -> bool:

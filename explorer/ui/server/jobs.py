@@ -1,6 +1,6 @@
 """Training jobs started from the app: what its visitors may queue, and what its pages list.
 
-The trainings themselves are children of a `RunQueue`: closing the browser changes nothing, and when the
+The training runs themselves are children of a `RunQueue`: closing the browser changes nothing, and when the
 server ends, however it ends, they stop by themselves.
 """
 
@@ -15,9 +15,9 @@ from explorer.running.jobs import Job
 from explorer.running.run_queue import RunQueue
 
 NICENESS = 5
-"""Pages must stay quick beside two trainings on two cores."""
+"""Pages must stay quick beside two training runs on two cores."""
 MOST_ENDED = 24
-"""Ended trainings that are still listed."""
+"""Ended training runs that are still listed."""
 READ_ONLY = (
     "This app only shows runs: no training and no switching of rules here; start your own app for that."
 )

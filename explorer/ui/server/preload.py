@@ -6,7 +6,7 @@ and reads them in. Those of Vega are then told to draw what is in the window fir
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -14,11 +14,27 @@ import streamlit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from explorer.ui.server import first_visit
+from explorer.ui.server import backend, first_visit
 
 STATIC = Path(streamlit.__file__).parent / "static"
 ENTRIES = ("ArrowVegaLiteChart.", "embed.", "loadVegaEmbed.", "BidiComponent.", "Html.", "PageLink.")
 """How the names of the scripts begin: those of charts, and of what stands beside the first one."""
+EVERYWHERE = ("ButtonGroup.", "DownloadButton.")
+"""Those of every page but the Overview, whose first picture has neither."""
+FORMULAS = "rehype-katex."
+OF_PAGE = {
+    "compare": ("Multiselect.", "Selectbox.", "DataFrame."),
+    "replay": ("Selectbox.", "NumberInput.", FORMULAS),
+    "microscope": ("Multiselect.", "Selectbox.", "NumberInput.", FORMULAS),
+    "serving": ("Selectbox.", "Slider."),
+    "playground": ("Selectbox.", "NumberInput.", "Slider.", FORMULAS),
+    "theory": ("Selectbox.", "NumberInput.", "Slider.", FORMULAS),
+    "train": ("Multiselect.", "Selectbox.", "NumberInput.", "TextInput.", "Checkbox.", "Button."),
+    "import": ("FileUploader.",),
+    "evidence": ("Selectbox.", "Table.", "DataFrame."),
+    "glossary": ("Selectbox.", "Slider.", "TextInput.", "Table.", FORMULAS),
+}
+"""Path of a page -> the scripts of what else is on it at first sight."""
 VEGA = "embed."
 """The script whose module has Vega."""
 NEAR_FIRST = Path(__file__).parents[1] / "components" / "near_first.js"
@@ -57,7 +73,7 @@ class _Page:
         self._body = b""
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and _is_page(message) and links():
+        if message["type"] == "http.response.start" and _is_page(message) and links(""):
             self._head = message
         elif self._head is None or message["type"] != "http.response.body":
             await self._send(message)
@@ -68,7 +84,9 @@ class _Page:
 
     async def _finish(self, head: Message, last: Message) -> None:
         before, end, after = self._body.partition(_END)
-        body = before + links() + self._script() + end + after if end else self._body
+        page = self._scope["path"].rpartition("/")[2]
+        added = backend.script() + links(page) + self._script()
+        body = before + added + end + after if end else self._body
         # An answer without a body, to HEAD or of a page that has not changed, keeps its length.
         if body:
             MutableHeaders(scope=head)["content-length"] = str(len(body))
@@ -86,15 +104,24 @@ def _is_page(message: Message) -> bool:
 
 
 @cache
-def links(static: Path = STATIC) -> bytes:
-    """The tags to be added; empty where Streamlit has no such scripts."""
+def _links(entries: tuple[str, ...], static: Path) -> bytes:
     # Relative like those of the page itself, which may lie below the path of a proxy.
     tag = '<link rel="modulepreload" crossorigin href="./static/js/{}">'
-    tags = "".join(tag.format(name) for name in scripts(static))
-    # It runs after the page's own script: what it imports is at hand when a chart asks for it.
-    imports = "".join(_import(name) for name in _entries(static))
+    tags = "".join(tag.format(name) for name in scripts(static, entries))
+    # It runs after the page's own script: what it imports is at hand when an element asks for it.
+    imports = "".join(_import(name) for name in _files(static, entries))
     script = NEAR_FIRST.read_text(encoding="utf-8") + imports
     return f'{tags}<script type="module">{script}</script>'.encode() if tags else b""
+
+
+def links(page: str, static: Path = STATIC) -> bytes:
+    """The tags to be added to a page; empty where Streamlit has no such scripts. page: its path."""
+    return _links(entries_of(page), static)
+
+
+def entries_of(page: str) -> tuple[str, ...]:
+    """How the names of a page's further scripts begin."""
+    return ENTRIES + (EVERYWHERE + OF_PAGE.get(page, ()) if page else ())
 
 
 def _import(name: str) -> str:
@@ -104,12 +131,12 @@ def _import(name: str) -> str:
     return f'import("./static/js/{name}"){then if name.startswith(VEGA) else ""}.catch(() => {{}});'
 
 
-def scripts(static: Path) -> list[str]:
-    """Names of the scripts of `ENTRIES` and of all that they import, without those that the page names."""
+def scripts(static: Path, entries: Sequence[str]) -> list[str]:
+    """Names of the scripts of `entries` and of all that they import, without those that the page names."""
     folder, page = static / "static" / "js", static / "index.html"
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
     named = set(re.findall(r"/js/([\w.-]+\.js)", text))
-    waiting = _entries(static)
+    waiting = _files(static, entries)
     names: list[str] = []
     while waiting:
         name = waiting.pop(0)
@@ -119,9 +146,9 @@ def scripts(static: Path) -> list[str]:
     return names
 
 
-def _entries(static: Path) -> list[str]:
+def _files(static: Path, entries: Sequence[str]) -> list[str]:
     folder = static / "static" / "js"
-    return [path.name for entry in ENTRIES for path in sorted(folder.glob(f"{entry}*.js"))]
+    return [path.name for entry in entries for path in sorted(folder.glob(f"{entry}*.js"))]
 
 
 def _imports(script: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What one server owns: the index, the thread that feeds it, and the trainings and imports it started."""
+"""What one server owns: the index, the thread that feeds it, and the training runs and imports it started."""
 
 import threading
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from explorer.ui.server.jobs import JobManager
 from explorer.ui.server.settings import Settings
 
 INGEST_INTERVAL_S = 2.0
-"""Looking at every run folder takes its time; a page that shows a training wakes the thread more often."""
+"""Checking every run folder takes time; a page that shows a training run wakes the thread more often."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Services:
         return cls(settings=settings, index=index, ingest=ingest, jobs=jobs, imports=imports)
 
     def stop(self) -> None:
-        """Stop the imports, the trainings, the thread and the index, in this order."""
+        """Stop the imports, the training runs, the thread and the index, in this order."""
         self.imports.close()
         self.jobs.close()
         self.ingest.stop()
@@ -47,7 +47,7 @@ _lock = threading.Lock()
 def services() -> Services:
     """The services for the current settings, started on first use.
 
-    They live in this module and not in Streamlit's cache: "Clear cache" must not end a training.
+    They live in this module and not in Streamlit's cache: "Clear cache" must not end a training run.
     """
     settings = Settings.from_environment()
     with _lock:

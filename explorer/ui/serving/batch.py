@@ -16,12 +16,13 @@ HEADINGS = {
     "serving_distinct": "Distinct experts",
     "serving_latency": "Modelled latency",
     "serving_divergence": "Divergence of the weights",
-    "serving_balance": "Balance of what is kept",
+    "serving_balance": "Balance of the experts in use",
 }
 ABOUT = (
-    "In decode a layer's time grows with the distinct experts of the batch. Lynx and OEA make the tokens of "
-    "a batch share experts; a smaller static k drops experts instead. Open loop: all policies choose on the "
-    "scores that the model recorded under full routing. Weights of the chosen experts are normalised anew."
+    "When decoding, a layer's time grows with the number of distinct experts in the batch. Lynx and OEA "
+    "make the tokens of a batch share experts; a smaller static k drops experts instead. Open loop: all "
+    "policies select from scores recorded under full routing. The weights of the selected experts are "
+    "renormalised."
 )
 NO_PROBE = (
     "This run keeps no router scores, which batch-aware selection needs. Of the shipped runs, seed 0 of the "

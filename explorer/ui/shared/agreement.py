@@ -62,18 +62,20 @@ def controls(offer: Offer, values: Mapping[str, str]) -> None:
     urls.show_notices(*offer.keys)
     names = run_names(offer.runs)
     before: dict[str, str] = {}
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        for key in offer.keys:
-            options = offer.options(key, before)
-            before[key] = values[key]
-            is_run = key in ("first", "second")
-            if len(options) == 1 and not is_run:
-                continue
-            settings: dict[str, Any] = {"width": 320 if is_run else 180}
-            if is_run:
-                settings["format_func"] = names.get
-            if key == "second_bias":
-                settings |= {"format_func": lambda name: BIASES[name] or "as recorded", "help": BIAS_HELP}
+    # One row per routing.
+    rows = {name: st.container(horizontal=True, vertical_alignment="bottom") for name in ("first", "second")}
+    for key in offer.keys:
+        options = offer.options(key, before)
+        before[key] = values[key]
+        is_run = key in rows
+        if len(options) == 1 and not is_run:
+            continue
+        settings: dict[str, Any] = {"width": 320 if is_run else 180}
+        if is_run:
+            settings["format_func"] = names.get
+        if key == "second_bias":
+            settings |= {"format_func": lambda name: BIASES[name] or "as recorded", "help": BIAS_HELP}
+        with rows[key.partition("_")[0]]:
             urls.selectbox(LABELS[key], options, key=key, **settings)
 
 

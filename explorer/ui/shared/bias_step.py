@@ -34,7 +34,7 @@ def section(run: Run, layer: int, step: int, expert: int, *, is_selected: bool) 
             + (
                 ""
                 if is_selected
-                else " Single out an expert, or click a point on a bias trajectory, to see another one."
+                else " Highlight an expert, or click a point on a bias trajectory, to see another one."
             )
         )
     with right:
@@ -45,7 +45,7 @@ def section(run: Run, layer: int, step: int, expert: int, *, is_selected: bool) 
 
 def compare(update: BiasStep, rows: pl.DataFrame) -> None:
     """Equal to the log, in red if not, or why the log has nothing to compare with."""
-    at, logged = int(rows["step"][0]), bias_updates.logged_of(rows)
+    at, logged = int(rows["step"][0]), bias_updates.logged_biases(rows)
     if update.force.restarts:
         show.note(
             f"From step {at + 1} on another rule is in force and every bias restarts, so this result was "

@@ -4,6 +4,10 @@ Nothing is computed otherwise in any of them. Lecture mode hides the controls an
 player and the keyboard stay. An embedded page shows one figure for a slide or a course page.
 """
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+from urllib.parse import urlencode
+
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -13,6 +17,8 @@ from explorer.ui.shared.plain import plain
 MODES = ("normal", "lecture")
 KEY = "mode"
 PANEL = "panel"
+_UNKNOWN = state.Slot("unknown_panel", "")
+"""The panel of the link that the page turned out not to have: the page is then drawn as usual."""
 FACTOR = 1.45
 """Enlargement of charts in lecture mode."""
 LETTERS_PX = 21
@@ -46,7 +52,8 @@ _LECTURE = f"""
 html {{ font-size: {LETTERS_PX}px !important; }}
 [data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], [class*="st-key-controls"], .st-key-crumbs,
 [data-testid="stTooltipIcon"]:not(:has(button[kind])) {{ display: none !important; }}
-[data-testid="stExpander"]:not([class*="st-key-keep"] *) {{ display: none !important; }}
+[data-testid="stExpander"]:not([class*="st-key-keep"] *, [class*="st-key-section_"] > *)
+    {{ display: none !important; }}
 {_PLACES} {{ display: none !important; }}
 .st-key-leave_lecture
     {{ position: fixed; right: 3.2rem; top: .35rem; width: auto; z-index: 1000000; opacity: .6; }}
@@ -80,11 +87,16 @@ def is_lecture() -> bool:
 
 
 def is_embedded() -> bool:
-    """Streamlit keeps `embed` itself from us; a link that names a panel says the same."""
-    return bool(st.context.is_embedded) or bool(urls.values_of(PANEL))
+    """Streamlit keeps `embed` itself from us; a link that names a panel of the page says the same."""
+    name = _named_panel()
+    return name != _UNKNOWN.get() if name else bool(st.context.is_embedded)
 
 
-def settle() -> None:
+def _named_panel() -> str:
+    return (urls.values_of(PANEL) or [""])[-1]
+
+
+def read_mode() -> None:
     """Read the address: before anything is drawn."""
     urls.settle(KEY, MODES, "normal", lambda v: f"The link asks for mode = {v}; it can be normal or lecture.")
 
@@ -120,17 +132,27 @@ def _leave() -> None:
 def embed(place: DeltaGenerator) -> None:
     """Leave one panel of the page that has just been drawn.
 
-    If it is not among them, it says at `place`, above the page, which there are.
+    If it is not among them, the page is drawn once more, as usual, and says so at `place`, above it.
     """
-    if not is_embedded():
-        return
-    keys = panels.shown().keys
-    name = (urls.values_of(PANEL) or [*keys, ""][:1])[-1]
-    if name in keys:
+    keys, asked = panels.page_figures().keys, _named_panel()
+    name = asked or (keys or [""])[0]
+    is_known = name in keys
+    if asked and is_known == (asked == _UNKNOWN.get()):
+        _UNKNOWN.put("" if is_known else asked)
+        st.rerun()
+    if asked and not is_known:
+        place.warning(_unknown(asked, keys), icon=":material/link_off:")
+    elif is_embedded() and is_known:
         st.html(f"<style>{_embedded(name)}</style>")
-    else:
-        sentence = (
-            f"The link asks for the panel “{urls.quoted(name)}”; this page has "
-            f"{', '.join(keys) or 'none'}. The whole page is shown."
-        )
-        place.warning(plain(sentence), icon=":material/link_off:")
+
+
+def _unknown(name: str, keys: Sequence[str]) -> str:
+    """What a page says of a panel that it lacks, with a link to the one of the most similar name."""
+    sentence = plain(
+        f"The link asks for the panel “{urls.quoted(name)}”, which this page does not have. "
+        "The whole page is shown."
+    )
+    similar = get_close_matches(name, keys, 1)
+    address = [(key, value) for key in st.query_params if key != PANEL for value in urls.values_of(key)]
+    links = [f"[{plain(key)}](?{urlencode([*address, (PANEL, key)])})" for key in similar]
+    return sentence + "".join(f" The most similar name is {link}." for link in links)

@@ -51,7 +51,7 @@ def menu(key: str, *, subject: str, label: str = "Data and export") -> None:
     key: as it was given to the figure.
     """
     place = st.expander(label, key=f"table_{key}", on_change="rerun", icon=":material/table_rows:")
-    figures = panels.shown()
+    figures = panels.page_figures()
     name = panels.slug(key)
     if not place.open or name not in figures.keys:
         return

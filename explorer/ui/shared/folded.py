@@ -13,13 +13,12 @@ from explorer.ui.shared import display, panels, store, urls
 def unfolded(anchor: str, label: str, questions: Sequence[Question]) -> DeltaGenerator | None:
     """Where to draw the charts of a section that starts closed; None while it is closed.
 
-    A lecture has no controls, and a link may ask for one of its panels: both find it open.
+    A link may ask for one of its panels: it finds the section open. A lecture shows the line that opens it
+    (`display`), so that a page in large type is as short as the page itself.
     """
     for question in questions:
         panels.fold(slug(question.key), partial(store.answer, question))
-    if display.is_lecture() or {slug(question.key) for question in questions} & set(
-        urls.values_of(display.PANEL)
-    ):
+    if {slug(question.key) for question in questions} & set(urls.values_of(display.PANEL)):
         return st.container()
     place = st.expander(label, key=f"section_{anchor}", type="compact", on_change="rerun")
     return place if place.open else None

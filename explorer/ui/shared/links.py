@@ -41,17 +41,17 @@ CARDS = {
     "import": (
         ":material/upload_file:",
         "Import",
-        "Traces and statistics of other systems, each with a report of what does not add up.",
+        "Traces and statistics from other systems, each with a report of what does not add up.",
     ),
     "gallery": (
         ":material/photo_library:",
         "Gallery",
-        "The figures of the loss-free paper, drawn again from the runs that come with this project.",
+        "The figures of the loss-free paper, redrawn from the shipped runs.",
     ),
     "evidence": (
         ":material/fact_check:",
         "Evidence",
-        "Claims of the literature, each with an experiment, its verdict and its runs.",
+        "Claims from the literature, each with an experiment, its verdict and its runs.",
     ),
     "glossary": (":material/menu_book:", "Glossary", "Every term and formula, with its source."),
 }

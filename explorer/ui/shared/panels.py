@@ -1,6 +1,6 @@
-"""The figures of the page that is shown: what an export takes and what a link can single out.
+"""The figures of the current page: what an export takes and what a link can open alone.
 
-Every figure that `show.figure` draws is entered here. A full run of the page begins anew; a fragment
+Every figure that `show.figure` draws is entered here. A full run of the page starts over; a fragment
 that runs alone replaces its own figures.
 """
 
@@ -92,12 +92,12 @@ def begin(page: str, title: str) -> PageFigures:
 
 def draw_again() -> None:
     """A fragment with all figures of the page is about to be drawn: what has no data now is not kept."""
-    figures = shown()
+    figures = page_figures()
     for mapping in (figures.panels, figures.later, figures.folded, figures.films):
         mapping.clear()
 
 
-def shown() -> PageFigures:
+def page_figures() -> PageFigures:
     """The figures of this page so far."""
     figures: PageFigures = state.value(KEY) or begin("", "")
     return figures
@@ -109,7 +109,7 @@ def bind(*keys: str) -> None:
     An address leaves those out, and what is the default today (the last step, the newest run) need not be it
     tomorrow.
     """
-    shown().bound = keys
+    page_figures().bound = keys
 
 
 def add(panel: Panel) -> None:
@@ -140,7 +140,7 @@ def add_film(key: str, build: "Callable[[], Film]") -> None:
 
 
 def _entered() -> PageFigures:
-    figures = shown()
+    figures = page_figures()
     figures.query = _query(figures.bound)
     return figures
 

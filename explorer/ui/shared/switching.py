@@ -28,7 +28,7 @@ PROBLEM, TYPED = "switch_problem", "switch_text"
 
 @dataclass(frozen=True, kw_only=True)
 class InForce:
-    """The rules that a training is under."""
+    """The rules that a training run uses."""
 
     rules: tuple[Rule, ...]
     since: int
@@ -94,7 +94,7 @@ def controls(job: Job) -> None:
 
 
 def of_run(run_id: str) -> None:
-    """The same on another page, while a training of this server writes that run."""
+    """The same on another page, while this server trains that run."""
     job = next((job for job in services().jobs.open_jobs() if job.run_id == run_id), None)
     if job is not None:
         controls(job)

@@ -50,7 +50,7 @@ def is_deep_link() -> bool:
     return bool(st.query_params)
 
 
-def arrive(page: str) -> None:
+def on_page_change(page: str) -> None:
     """Called before a page runs: if another page was open, the address takes precedence again.
 
     Without that a link inside the app would show what the visitor had chosen there before.

@@ -5,9 +5,9 @@ INTRODUCTION = (
     "seat and every seat a token."
 )
 WHY = (
-    "If that picture is exact, one number per expert balances the load without touching a gradient. It is "
-    "then known which updates help, how good the best balanced assignment is, and how fast the biases are "
-    "learned. This page checks each of these on a fixed set of tokens."
+    "If that picture is exact, one number per expert balances the load without touching a gradient. The "
+    "theory then tells which updates help, how good the best balanced assignment is, and how fast the "
+    "biases are learned. This page checks each of these on a fixed set of tokens."
 )
 DUAL_IN_WORDS = (
     "For given biases, let each token take the K experts with the highest score plus bias. Add up these "
@@ -56,16 +56,17 @@ DERIVED = """
 - the tie-density Laplacian as the Hessian, its second eigenvalue μ, and u = K / (N μ) for the u/n step.
 """
 SO_WHAT = {
-    "dual": "**Does balance cost score?** Sending tokens anywhere balances the loads, too. At distance 0 the "
-    "rule does better: every seat is taken, and no other balanced assignment gives the tokens higher scores.",
+    "dual": "**Does balance cost score?** Assigning tokens arbitrarily could balance the loads, too. At "
+    "distance 0 the rule does better: every seat is taken, and no other balanced assignment gives the "
+    "tokens higher scores.",
     "account": "**Was the update worth it?** An update helps while few tokens switch experts because of it. "
     "Where it makes too many switch, it was too large, and later updates have to undo it.",
     "moves": "**Do tokens go the right way?** From busy experts to idle ones is progress; the other way "
     "would undo it.",
-    "band": "**How even do the loads get?** Inside the band, what is left are ties that no bias can split. "
-    "Loads that never get there, or leave again, ask for more steps or a smaller step size.",
+    "band": "**How even do the loads get?** Inside the band, what remains are ties that no bias can split. "
+    "Loads that never get there, or leave again, call for more steps or a smaller step size.",
     "regret": "**What does it cost to learn from new tokens in every step, as in training?** A line that "
-    "flattens has learned the biases; a line that climbs on pays the same at every step to the end.",
+    "flattens has learned the biases; a line that keeps climbing pays the same cost at every step.",
     "ties": "**How fast can biases be learned?** Where many tokens tie between two experts, a small change "
     "of bias moves load between them; experts that share no ties balance slowly.",
 }

@@ -3,7 +3,7 @@
 The help of a field is the docstring under it (`field_docs`): one text for code, form and reader.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -60,6 +60,7 @@ CHOICES: dict[str, Sequence[str | None]] = {
 }
 
 UNSET = "not set"
+PER_ROW = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,20 +150,26 @@ def widget(field: FormField, key: str) -> Any:
     return st.number_input(field.label, value=None, step=step, placeholder=UNSET, **settings)
 
 
+def in_rows(fields: Sequence[FormField], key: str) -> Iterator[tuple[FormField, Any]]:
+    """Draw fields in rows of three, aligned whatever their kinds, and in their order on a phone."""
+    for start in range(0, len(fields), PER_ROW):
+        row = st.columns(PER_ROW, vertical_alignment="bottom")
+        for column, field in zip(row, fields[start : start + PER_ROW], strict=False):
+            with column:
+                yield field, widget(field, key)
+
+
 def config_form(config: RunConfig, key: str) -> dict[str, dict[str, Any]]:
     """Draw the whole form; returns section -> field -> value, unchecked."""
     sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     all_fields = form_fields(config)
     with st.container(border=True, key="controls_config"):
-        columns = st.columns(3)
-        for index, field in enumerate(f for path in BASIC for f in all_fields if f.path == path):
-            with columns[index % 3]:
-                sections[field.section][field.name] = widget(field, key)
+        basic = [field for path in BASIC for field in all_fields if field.path == path]
+        for field, value in in_rows(basic, key):
+            sections[field.section][field.name] = value
     for section, title in TITLES.items():
         rest = [f for f in all_fields if f.section == section and f.path not in BASIC]
         with st.expander(f"{title}: {len(rest)} more settings"):
-            columns = st.columns(3)
-            for index, field in enumerate(rest):
-                with columns[index % 3]:
-                    sections[section][field.name] = widget(field, key)
+            for field, value in in_rows(rest, key):
+                sections[section][field.name] = value
     return sections

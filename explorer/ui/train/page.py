@@ -44,7 +44,7 @@ def introduction() -> None:
         return
     st.markdown(
         "Choose a preset and one or more balancing rules, then start. Two runs train at a time; the rest are "
-        "queued. You may close this tab; stopping the app stops the training, and what was recorded stays."
+        "queued. You may close this tab; stopping the app stops training and keeps what was recorded."
     )
 
 
@@ -79,6 +79,7 @@ def _rules() -> tuple[str, list[str], str]:
         "Preset", list(PRESETS), key="preset", format_func=_preset_words,
         help="A complete configuration to start from; every field can be changed below.",
     )  # fmt: skip
+    show.note(_preset_note(preset))
     left, right = st.columns([3, 1])
     with left:
         if not state.has(ARMS):
@@ -98,8 +99,14 @@ def _rules() -> tuple[str, list[str], str]:
 
 
 def _preset_words(name: str) -> str:
-    first = (PRESETS[name].__doc__ or "").strip().splitlines()[0]
-    return f"{name}: {first}"
+    """Name and size: short enough for a list on a phone."""
+    config = get_preset(name)
+    return f"{name} · {config.model.num_layers} layers, {config.training.num_steps:,} steps"
+
+
+def _preset_note(name: str) -> str:
+    """What the preset is for."""
+    return (PRESETS[name].__doc__ or "").strip().splitlines()[0]
 
 
 def _rule_words(preset: str, arm: str) -> str:
@@ -123,11 +130,8 @@ def _builder(preset: str) -> None:
             kind = RULES[name]
             values = kind(**RULE_DEFAULTS.get(preset, {}).get(name, {}))
             st.markdown(f"`{name}`: {(kind.__doc__ or '').strip().splitlines()[0]}")
-            columns = st.columns(3)
-            settings = {}
-            for index, field in enumerate(form.fields_of(name, kind, values)):
-                with columns[index % 3]:
-                    settings[field.name] = form.widget(field, f"build_{preset}")
+            fields = form.fields_of(name, kind, values)
+            settings = {field.name: value for field, value in form.in_rows(fields, f"build_{preset}")}
             try:
                 rules.append(make_rule(name, settings))
             except ConfigError as error:
@@ -178,8 +182,10 @@ def now_training() -> None:
     """Progress and live charts; ticks by itself only while something trains."""
     if not services().jobs.jobs():
         return
-    tick = TICK_S if services().jobs.open_jobs() else None
-    st.fragment(_live, run_every=tick)()
+    if services().jobs.open_jobs():
+        st.fragment(_live, run_every=TICK_S)()
+    else:  # a button in a fragment would draw the fragment again: cleared of all runs, its heading would stay
+        _live()
 
 
 def _live() -> None:
@@ -200,7 +206,7 @@ def _live() -> None:
 
 
 def _one(job: Job) -> None:
-    """Progress and controls of a training. One that cannot be drawn leaves those of the others alone."""
+    """Progress and controls of a training run. One that cannot be drawn leaves those of the others alone."""
     try:
         _progress(job)
         switching.controls(job)

@@ -284,9 +284,9 @@ STABILITY = Experiment(
     settings=(("training.probe_tokens", 512),),
     pairs=FEW,
     priority=4,
-    note="The only trainings that record the router's choices for the same tokens at several steps.",
+    note="The only training runs that record the router's choices for the same tokens at several steps.",
 )
-TRAININGS = (
+TRAINING_EXPERIMENTS = (
     LOSS_FREE_OR_LOSS,
     DILEMMA,
     SCHEDULES,
