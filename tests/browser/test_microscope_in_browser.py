@@ -195,24 +195,20 @@ def look_at(page: Page, expert: int) -> None:
 
 
 def test_a_click_before_the_answer_to_the_last_finds_an_earlier_view(
-    context: BrowserContext, probed_app: AppServer
+    page: Page, socket: DelayedSocket
 ) -> None:
-    socket = DelayedSocket()
-    with context.new_page() as page:
-        page.route_web_socket(re.compile("_stcore/stream"), socket.route)
-        page.goto(f"{probed_app.url}/microscope?run=free&probe=12&token=0")
-        for expert in (0, 1):
-            look_at(page, expert)
-            settled(page)
-        socket.is_holding = True
-        page.get_by_role("button", name="Expert 2", exact=True).click()
-        while not socket.held_count("script_finished"):
-            page.wait_for_timeout(20)
-        page.get_by_role("button", name="Expert 0", exact=True).click()
-        while not socket.held_count("ref_hash"):  # what the server does not send again
-            page.wait_for_timeout(20)
-        socket.release()
-        see_expert(page, 0)
+    for expert in (0, 1):
+        look_at(page, expert)
+        settled(page)
+    socket.is_holding = True
+    page.get_by_role("button", name="Expert 2", exact=True).click()
+    while not socket.held_count("script_finished"):
+        page.wait_for_timeout(20)
+    page.get_by_role("button", name="Expert 0", exact=True).click()
+    while not socket.held_count("ref_hash"):  # what the server does not send again
+        page.wait_for_timeout(20)
+    socket.release()
+    see_expert(page, 0)
 
 
 # The marks of charts of an expert with their places, in any order: exchanged rows come last. What has no
