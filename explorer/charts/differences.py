@@ -21,9 +21,10 @@ def paired_differences(rows: Sequence[Mapping[str, Any]], *, title: str = "") ->
     """One row per arm, one panel per metric: mean, interval, a tick per seed, and the line at zero.
 
     rows: mappings with metric, arm, mean, half_width (None with one seed), resolved, values (the
-    difference of every seed) and optionally family, scope, survives and comparisons (Holm's correction over a
-    family of so many pairs). An interval that covers zero is drawn hollow and says "not significant"; one
-    that does not survive the correction is hollow as well and says among how many pairs of arms.
+    difference of every seed) and optionally name (in place of arm), family, scope, survives and comparisons
+    (Holm's correction over a family of so many pairs). An interval that covers zero is drawn hollow and says
+    "not significant"; one that does not survive the correction is hollow as well and says among how many
+    pairs of arms.
 
     All panels are one view with scales of their own inside (`ValueRange`), because Vega can fit only a
     single view into its container.
@@ -83,7 +84,7 @@ def _arm(row: Mapping[str, Any], scale: ValueRange, y: float) -> dict[str, Any]:
     return {
         "y": y,
         "text_y": y - MARK_PX + TEXT_PX,
-        "arm": str(row["arm"]),
+        "arm": str(row.get("name", row["arm"])),
         "rule": theme.rule_key(str(row.get("family", "none")), str(row.get("scope", ""))),
         "x": scale(mean),
         "left": scale(mean - half),

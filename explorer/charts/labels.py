@@ -27,8 +27,6 @@ class EndLabel:
     value: float
     ink: Ink
     strong: bool = True
-    short: str = ""
-    """One line that takes the place of the text where the figure is narrow, in letters of SMALL_PX."""
 
     @property
     def lines(self) -> int:
@@ -83,13 +81,12 @@ def end_labels(
     """Texts right of the plot. `low` and `high` are about what the y axis will show.
 
     The texts stand on the scale of the lines and follow it; they sit outside the plot
-    and take their room from its right side. A thin line joins each to the end of its own line.
+    and take their room from its right side. A thin line joins each to the end of its own line. Letters are no
+    larger than SMALL_PX where the figure is narrow.
     """
     data = _placed(labels, field=field, low=low, high=high, height=height, log_y=log_y, font_size=font_size)
-    has_short = "short" in data.columns
-    words = alt.TextValue(alt.expr(f"{IS_NARROW} ? datum.short : datum.text")) if has_short else None
     base = alt.Chart(data).encode(
-        x=alt.XValue(alt.expr("width")), y=alt.Y(f"{field}:Q"), text=words or alt.Text("text:N")
+        x=alt.XValue(alt.expr("width")), y=alt.Y(f"{field}:Q"), text=alt.Text("text:N")
     )
     colour = alt.ExprRef("luminance(background) < 0.3 ? datum.dark : datum.light")
     mark: dict[str, Any] = {
@@ -97,10 +94,12 @@ def end_labels(
         "align": "left",
         "baseline": "middle",
         "dx": LEADER_PX + 4,
-        "fontSize": alt.ExprRef(f"{IS_NARROW} ? {SMALL_PX} : {font_size}") if has_short else font_size,
+        "fontSize": font_size
+        if font_size <= SMALL_PX
+        else alt.ExprRef(f"{IS_NARROW} ? {SMALL_PX} : {font_size}"),
         "lineBreak": "\n",
         "lineHeight": LINE_PX * font_size / 12,
-        "dy": alt.ExprRef(f"{IS_NARROW} ? 0 : datum.shift" if has_short else "datum.shift"),
+        "dy": alt.ExprRef("datum.shift"),
         "color": colour,
     }
     strong = base.transform_filter("datum.strong").mark_text(fontWeight=600, **mark)
@@ -149,8 +148,6 @@ def _placed(
         "strong": pl.Boolean,
         "shift": pl.Float64,
     }
-    has_short = any(x.short for x in usable)
-    short = [x.short or x.text for x in usable]
     return pl.DataFrame(
         {
             field: [10.0**c if log_y else c for c in centres],
@@ -162,4 +159,4 @@ def _placed(
             "shift": [-(x.lines - 1) / 2 * line_px for x in usable],
         },
         schema=schema,
-    ).with_columns([pl.Series("short", short)] if has_short else [])
+    )

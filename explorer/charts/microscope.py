@@ -180,7 +180,7 @@ def shared_tokens(frame: pl.DataFrame, *, even: float, title: str, rows: int = 8
     tick = base.mark_tick(color=theme.STRONG_TEXT.expr, thickness=2, size=ROW_PX - 5).encode(
         x=alt.X("expected:Q")
     )
-    line = _reference(even, "even")
+    line = _reference(even, "uniform")
     chart = alt.layer(bars, tick, *line)
     figure: alt.LayerChart = theme.titled(chart, height=rows * ROW_PX)
     return figure

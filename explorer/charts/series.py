@@ -1,6 +1,6 @@
 """What every figure of lines over steps shares: line, band, hover points and labels at the ends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -235,19 +235,12 @@ def last_values(data: pl.DataFrame) -> dict[str, float]:
     return dict(last.select("run", "value").rows())
 
 
-def run_end_labels(
-    data: pl.DataFrame, styles: Sequence[RunStyle], short: Mapping[str, str] | None = None
-) -> list[EndLabel]:
-    """Labels at the line ends, or none where a legend does it. short: run_id -> name on a phone."""
+def run_end_labels(data: pl.DataFrame, styles: Sequence[RunStyle]) -> list[EndLabel]:
+    """Labels at the line ends, or none where a legend does it."""
     if len(styles) > theme.MAX_DIRECT_LABELS:
         return []
     last = last_values(data)
-    names = short or {}
-    return [
-        EndLabel(break_label(s.label), last[s.label], s.text, short=names.get(s.run_id, ""))
-        for s in styles
-        if s.label in last
-    ]
+    return [EndLabel(break_label(s.label), last[s.label], s.text) for s in styles if s.label in last]
 
 
 def y_range(data: pl.DataFrame, *, zero: bool, log_y: bool) -> tuple[float, float]:

@@ -15,7 +15,6 @@ def story(
     frame: pl.DataFrame,
     *,
     labels: Mapping[str, str] | None = None,
-    short: Mapping[str, str] | None = None,
     families: Mapping[str, str] | None = None,
     scopes: Mapping[str, str] | None = None,
     reference: float | None = None,
@@ -26,8 +25,7 @@ def story(
     """MaxVio over steps for three or four arms, thick lines with large names at their ends.
 
     frame: columns of `queries.max_vio_series`. `reference`: MaxVio of random routing at the end, and `curve`
-    along the steps where the batch changes (see `balance.max_vio_curves`). `short`: run_id -> name on a
-    phone.
+    along the steps where the batch changes (see `balance.max_vio_curves`).
     """
     if frame.is_empty():
         return theme.no_data("no runs yet", title=title, height=height)
@@ -50,7 +48,7 @@ def story(
         strokeDash=alt.StrokeDash("run:N", scale=theme.dash_scale(styles), legend=None)
     )
     points = series.hover_points(base, "imbalance (MaxVio)")
-    ends = series.run_end_labels(data, styles, short)
+    ends = series.run_end_labels(data, styles)
     references = [] if reference is None else [reference]
     ends += [EndLabel("random routing", value, theme.NEUTRAL_TEXT, strong=False) for value in references]
     text = series.label_layer(ends, data, height=height, zero=True, log_y=False, font_size=17)

@@ -79,7 +79,7 @@ def max_vio(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
     marked, marks = events.over_time(trace, arms, settings, frame)
     chart = balance.max_vio_curves(
         frame,
-        labels=arms.labels,
+        labels=arms.names,
         families=arms.families,
         scopes=arms.scopes,
         references=levels,
@@ -123,8 +123,7 @@ def overview(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
     level = baselines.levels.get("uniform")
     chart = story.story(
         frame,
-        labels=arms.labels,
-        short=arms.names,
+        labels=arms.names,
         families=arms.families,
         scopes=arms.scopes,
         reference=level and level[0],

@@ -21,7 +21,7 @@ def up_to_a_step(store: Store, arms: ArmSet, settings: None) -> Panel:
     """One line per arm (its first run): groups of neighbouring sequences, up to the whole step."""
     trace = Trace(store)
     frame = batch_sizes(trace, [arm.first for arm in arms])
-    chart = gallery.batch_sizes(frame, labels=arms.labels, families=arms.families, scopes=arms.scopes)
+    chart = gallery.batch_sizes(frame, labels=arms.names, families=arms.families, scopes=arms.scopes)
     return Panel(
         subject="MaxVio of a computation batch against its size",
         finding=batch_sentence(frame, arms.names),

@@ -44,7 +44,7 @@ def imbalance(store: Store, arms: ArmSet, settings: Replay) -> Panel | Missing:
         finding=f"MaxVio after {updates} (in brackets that of the recorded choice): {', '.join(findings)}.",
         how=f"{HOW} {OPEN_LOOP}",
         spec=specs.make(
-            charts.imbalances(table, labels=arms.labels, families=arms.families, scopes=arms.scopes)
+            charts.imbalances(table, labels=arms.names, families=arms.families, scopes=arms.scopes)
         ),
         table=table,
         statements=trace.statements,

@@ -26,7 +26,7 @@ def max_vio(store: Store, arms: ArmSet, _settings: None) -> Panel:
     """MaxVio of single runs so far, with the changes of their rules."""
     trace = Trace(store)
     frame = trace.ask(balance_queries.max_vio_series, arms.runs, max_bins=BINS)
-    labels = dict(arms.labels)
+    labels = arms.names
     draw = partial(
         balance.max_vio_curves,
         frame,
@@ -63,7 +63,7 @@ def language_loss(store: Store, arms: ArmSet, _settings: None) -> Panel:
     """Language loss of single runs so far, with the changes of their rules."""
     trace = Trace(store)
     frame = trace.ask(loss_queries.loss_series, arms.runs, max_bins=BINS)
-    labels = dict(arms.labels)
+    labels = arms.names
     draw = partial(
         losses.loss_curves,
         frame,

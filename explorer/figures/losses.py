@@ -130,7 +130,7 @@ def _panel(
 ) -> Panel:
     """train, held_out: rows of each arm, its token as run_id; look: of `charts.losses.loss_curves`."""
     chart = losses.loss_curves(
-        train, held_out, labels=arms.labels, families=arms.families, scopes=arms.scopes, **look
+        train, held_out, labels=arms.names, families=arms.families, scopes=arms.scopes, **look
     )
     return Panel(
         subject=subject,

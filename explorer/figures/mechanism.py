@@ -140,7 +140,7 @@ def _panel(
         return Missing(subject=subject, reason=finding)
     marked, marks = events.of_lines(events.of_arms(trace, arms), lines)
     settings: dict[str, Any] = {
-        "labels": arms.labels,
+        "labels": arms.names,
         "families": arms.families,
         "scopes": arms.scopes,
         "events": marked,

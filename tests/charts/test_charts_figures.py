@@ -424,7 +424,7 @@ def test_domains_that_never_use_an_expert_show_it_as_dead() -> None:
 def test_the_story_is_large() -> None:
     text = structure_of(FIGURES["story"]())
     assert '"strokeWidth": 4' in text
-    assert '"fontSize": 17' in text
+    assert '"fontSize": {"expr": "width < 420 ? 12 : 17"}' in text
     assert "width < 420 ? 12 : 15" in text
 
 
@@ -482,11 +482,3 @@ def test_the_step_of_the_widest_biases_is_marked_with_their_difference() -> None
     ]
     assert words == ["0.70 apart at step 4"]
     assert not [row for row in rows_of(biases.bias_trajectories(frame)) if "words" in row]
-
-
-def test_the_names_of_the_story_are_short_on_a_phone() -> None:
-    short = {"loss_free": "loss-free 0.003"}
-    figure = story.story(frames.vio_frame({"loss_free": 0.3}), short=short)
-    (label,) = [row for row in rows_of(figure) if "text" in row]
-    assert label["short"] == "loss-free 0.003"
-    assert "width < 420 ? datum.short : datum.text" in json.dumps(figure.to_dict())

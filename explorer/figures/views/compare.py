@@ -22,7 +22,7 @@ BINS = 150
 AXES: tuple[Axis, ...] = ("step", "tokens", "time")
 PARTS = ("end", "whole")
 """Of the training, in the chart of perplexity: its last quarter, or all of it."""
-KEYS = ("layer", "x", "part", "log", "base")
+KEYS = ("layer", "x", "events", "part", "log", "base")
 """Settings that the address names."""
 NO_PROBE = (
     "None of these runs keeps a probe batch, so no two routings of the same tokens can be compared. Of the "
@@ -40,6 +40,8 @@ class CompareSettings:
     """MoE layer of the heatmaps and the bias trajectories."""
     x: Axis = "step"
     """Horizontal axis of the curves over training."""
+    events: bool = False
+    """Whether the curves over training steps mark events."""
     part: str = "end"
     """One of `PARTS`: the differences that a reader looks for lie at the end."""
     log: bool = True
@@ -98,6 +100,7 @@ def read(address: Address, arms: ArmSet) -> CompareSettings:
     return CompareSettings(
         layer=address.layer(layers, "these runs") if layers else 0,
         x=address.choice("x", AXES, "step", "it can be step, tokens or time"),
+        events=address.flag("events", False),
         part=address.choice("part", PARTS, default_part(address.query), "it can be end or whole"),
         log=address.flag("log", True),
         base=address.choice("base", tokens, default_base(arms), "it is not among the selected runs"),
@@ -112,6 +115,8 @@ def query_of(arms: ArmSet, settings: CompareSettings) -> Query:
         "part": [settings.part],
         "log": [str(settings.log).lower()],
     }
+    if settings.events:
+        query["events"] = ["true"]
     if layers_of(arms):
         query["layer"] = [str(settings.layer)]
     if len(arms) > 1:
@@ -173,13 +178,16 @@ def _per_arm(name: str, build: Build, arms: ArmSet, settings: OneLayer) -> tuple
 
 def max_vio(arms: ArmSet, settings: CompareSettings) -> Question:
     """MaxVio over training."""
-    return Question(key="compare_max_vio", build=balance.max_vio, arms=arms, settings=OverTime(x=settings.x))
+    over_time = OverTime(x=settings.x, marks=settings.events)
+    return Question(key="compare_max_vio", build=balance.max_vio, arms=arms, settings=over_time)
 
 
 def perplexity(arms: ArmSet, settings: CompareSettings) -> Question:
     """Perplexity over training."""
     whole = settings.part == "whole"
-    over_time = LossOverTime(x=settings.x, log_y=settings.log and whole, is_end_only=not whole)
+    over_time = LossOverTime(
+        x=settings.x, log_y=settings.log and whole, is_end_only=not whole, marks=settings.events
+    )
     return Question(key="compare_loss", build=losses.perplexity, arms=arms, settings=over_time)
 
 

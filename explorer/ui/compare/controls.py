@@ -14,6 +14,7 @@ from explorer.figures.views.compare import (
     default_part,
     layers_of,
 )
+from explorer.metrics.glossary import tip
 from explorer.ui.shared import layers, state, urls
 
 PAIRED_METRICS = "paired_metrics"
@@ -34,6 +35,7 @@ def read_address(arms: ArmSet) -> None:
         lambda value: f"The link asks for part = {value}; it can be end or whole.",
     )
     urls.settle_flag("log", True)
+    urls.settle_flag("events", False)
     if len(arms) > 1:
         urls.settle(
             "base",
@@ -49,6 +51,7 @@ def settings(arms: ArmSet) -> CompareSettings:
     return CompareSettings(
         layer=layer if layer in offered else offered[0] if offered else 0,
         x=state.value("x") or "step",
+        events=bool(state.value("events", False)),
         part=state.value("part") or PARTS[0],
         log=bool(state.value("log", True)),
         base=state.value("base") or default_base(arms),
@@ -63,9 +66,12 @@ def layer_control(arms: ArmSet) -> None:
 
 
 def x_control() -> None:
-    """The horizontal axis of the curves over training."""
+    """The horizontal axis of the curves over training, and whether they mark events."""
     urls.show_notices("x")
-    st.segmented_control("Horizontal axis", AXES, key="x", bind="query-params", required=True)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.segmented_control("Horizontal axis", AXES, key="x", bind="query-params", required=True)
+        if state.value("x") == "step":
+            st.toggle("Mark events", key="events", bind="query-params", help=tip("events"))
 
 
 def part_control() -> None:

@@ -19,8 +19,8 @@ from explorer.wording import and_list, counted
 
 TABLE, TABLE_OF_OTHERS = "evidence_table", "evidence_others"
 TABLE_PX = 590
-HEAD_PX, ROW_PX = 37, 62
-"""Of the table of claims; a row has three lines of a claim's text."""
+HEAD_PX, ROW_PX = 37, 80
+"""Of the table of claims; a row has four lines of a claim's text."""
 
 
 def view() -> None:
@@ -93,8 +93,9 @@ def _table(results: Sequence[ClaimResult], key: str) -> None:
         "cost",
         column_config={
             "claim": st.column_config.TextColumn(width=55),
-            "text": st.column_config.TextColumn(width=325),
-            "verdict": st.column_config.TextColumn(width=125),
+            # As wide as a phone has room for beside the claim.
+            "text": st.column_config.TextColumn(width=255),
+            "verdict": st.column_config.TextColumn(width=195),
             "effect": st.column_config.TextColumn(width=105),
             "95 % interval": st.column_config.TextColumn(width=105),
             "seeds": st.column_config.NumberColumn(width=55, help="Pairs of the comparison with the fewest."),

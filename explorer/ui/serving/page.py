@@ -24,7 +24,7 @@ from explorer.ui.shared.store import STORE
 HOT_SET = {
     "serving_coverage": "Coverage of the hot set",
     "serving_persistence": "Persistence of the hot set",
-    "serving_levels": "Imbalance of experts, GPUs, nodes",
+    "serving_levels": "Imbalance by level",
 }
 """Panel of window A -> its heading."""
 POPULARITY = "Show whether expert popularity is log-normal (Q–Q plot, Shapiro–Francia test)"
@@ -133,7 +133,7 @@ def _window_controls(run: Run, options: choices.Options, with_batches: bool) -> 
         layers.control(run.layers, "Each layer has its own router and its own experts.", moved)
         for choice in choices.SPLIT:
             if choice.key != "windows" or not options.is_snapshot:
-                controls.draw(options.with_default(choice), options.of, 190, parts.draw_all)
+                controls.draw(options.with_default(choice), options.of, parts.LEAST_PX, parts.draw_all)
 
 
 @st.fragment(key=parts.HOT_SET)

@@ -8,6 +8,8 @@ from explorer.figures.views import serving as view
 from explorer.figures.views import serving_choices as choices
 from explorer.ui.shared import controls, state, urls
 
+LEAST_PX = 160
+"""Width of a control, at least: a phone has two beside each other."""
 ALL = "serving_all"
 """Everything below the runs."""
 WINDOWS, HOT_SET, LEVELS = "serving_windows", "serving_hot_set", "serving_levels"

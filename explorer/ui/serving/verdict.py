@@ -49,12 +49,13 @@ def _controls(options: choices.Options) -> None:
     keys = [*choices.WINDOW_PAIR, *choices.LAYOUT]
     if state.value(choices.PLACEMENT.key) == "global":
         keys.remove(choices.GROUPS)
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        for choice in keys:
-            if len(options.of(choice, state.everything())) > 1:
-                is_layout = choice in choices.LAYOUT
-                moved = partial(parts.draw_layout, options) if is_layout else parts.draw_all
-                controls.draw(options.with_default(choice), options.of, 158, moved)
+    grid = st.grid(4, min_column_width=parts.LEAST_PX)
+    for choice in keys:
+        if len(options.of(choice, state.everything())) > 1:
+            is_layout = choice in choices.LAYOUT
+            moved = partial(parts.draw_layout, options) if is_layout else parts.draw_all
+            with grid.cell():
+                controls.draw(options.with_default(choice), options.of, on_change=moved)
 
 
 def _verdict(question: Question, rule: str) -> None:
