@@ -210,41 +210,61 @@ def _coefficients(
     groups_with_coefficient = groups.filter(pl.col("coefficient").is_not_null())
     if groups_with_coefficient.is_empty():
         return []
-    across, across_phone = (
-        _pixels([*groups["x"], *runs["x"]], size, log=log_x) for size in (NARROW_PX, PHONE_PX)
-    )
-    down = _pixels([*groups["y"], *runs["y"]], height, log=True)
-
-    def at(row: dict[str, Any]) -> tuple[float, float]:
-        return across(row["x"]), height - down(row["y"])
-
-    marks = [Box.around(*at(row), 16, 16) for row in groups.to_dicts()]
-    marks += [Box.around(*at(row), 6, 6) for row in runs.filter(pl.col("seeds") > 1).to_dicts()]
-    for row in groups.filter(pl.col("seeds") > 1).to_dicts():
-        middle, left, right = height - down(row["y"]), across(row["x_low"]), across(row["x_high"])
-        marks.append(Box(left, middle - 2, right, middle + 2))
-    parts = in_sweep(groups).sort("coefficient").partition_by("sweep", "pair_key")
-    sweeps = [[at(row) for row in part.to_dicts()] for part in parts]
-    lines = [pair for sweep in sweeps for pair in pairwise(sweep)]
-    words = [(str(row["coefficient_text"]), *at(row)) for row in groups_with_coefficient.to_dicts()]
-    places = place_words(words, marks, lines, Box(0, 0, NARROW_PX, height))
-    zeros = [_zero_box(across_phone(row["x"]), at(row)[1]) for row in _zero_groups(groups).to_dicts()]
-    phone_words = [
-        (text, across_phone(x), y)
-        for (text, _, y), x in zip(words, groups_with_coefficient["x"], strict=True)
-    ]
+    _, places = _layout(groups, runs, NARROW_PX, log_x=log_x, height=height)
+    phone_words, phone_places = _layout(groups, runs, PHONE_PX, log_x=log_x, height=height)
+    zeros = _zero_boxes(groups, runs, PHONE_PX, log_x=log_x, height=height)
     data = groups_with_coefficient.with_columns(
-        on_phone=pl.Series(without_overlaps(phone_words, places, zeros), dtype=pl.Boolean),
-        dx=pl.Series([dx for dx, _ in places], dtype=pl.Float64).round(1),
-        dy=pl.Series([dy for _, dy in places], dtype=pl.Float64).round(1),
+        pl.Series("on_phone", without_overlaps(phone_words, phone_places, zeros), dtype=pl.Boolean),
+        *(
+            pl.Series(name + suffix, [place[nth] for place in where], dtype=pl.Float64).round(1)
+            for suffix, where in (("", places), ("_phone", phone_places))
+            for nth, name in enumerate(("dx", "dy"))
+        ),
     )
-    has_room = alt.OpacityValue(alt.expr("width < 400 && !datum.on_phone ? 0 : 1"))
+    is_phone = "width < 400"
+    has_room = alt.OpacityValue(alt.expr(f"{is_phone} && !datum.on_phone ? 0 : 1"))
     text = alt.Chart(data).encode(x=x, y=y, text=alt.Text("coefficient_text:N"), opacity=has_room)
     look: dict[str, Any] = {"fontSize": 11, "align": "center", "baseline": "middle"}
-    look |= {"dx": alt.ExprRef("datum.dx"), "dy": alt.ExprRef("datum.dy")}
+    look |= {side: alt.ExprRef(f"{is_phone} ? datum.{side}_phone : datum.{side}") for side in ("dx", "dy")}
     # The page's colour around the letters keeps them readable where lines cross.
     halo = text.mark_text(stroke=alt.ExprRef("background"), strokeWidth=3, strokeJoin="round", **look)
     return [halo, text.mark_text(**look).encode(color=colour)]
+
+
+def _layout(
+    groups: pl.DataFrame, runs: pl.DataFrame, width: float, *, log_x: bool, height: int
+) -> tuple[list[tuple[str, float, float]], list[tuple[float, float]]]:
+    """The coefficients with their points in a plot this wide, in pixels, and the offset of each word."""
+    at = _points_at(groups, runs, width, log_x=log_x, height=height)
+    marks = [Box.around(*at(row), 16, 16) for row in groups.to_dicts()]
+    marks += [Box.around(*at(row), 6, 6) for row in runs.filter(pl.col("seeds") > 1).to_dicts()]
+    for row in groups.filter(pl.col("seeds") > 1).to_dicts():
+        _, middle = at(row)
+        left, right = (at({**row, "x": row[end]})[0] for end in ("x_low", "x_high"))
+        marks.append(Box(left, middle - 2, right, middle + 2))
+    marks += _zero_boxes(groups, runs, width, log_x=log_x, height=height)
+    parts = in_sweep(groups).sort("coefficient").partition_by("sweep", "pair_key")
+    sweeps = [[at(row) for row in part.to_dicts()] for part in parts]
+    lines = [pair for sweep in sweeps for pair in pairwise(sweep)]
+    with_coefficient = groups.filter(pl.col("coefficient").is_not_null())
+    words = [(str(row["coefficient_text"]), *at(row)) for row in with_coefficient.to_dicts()]
+    return words, place_words(words, marks, lines, Box(0, 0, width, height))
+
+
+def _points_at(
+    groups: pl.DataFrame, runs: pl.DataFrame, width: float, *, log_x: bool, height: int
+) -> Callable[[dict[str, Any]], tuple[float, float]]:
+    """Where the plot draws a row, in pixels from its upper left corner."""
+    across = _pixels([*groups["x"], *runs["x"]], width, log=log_x)
+    down = _pixels([*groups["y"], *runs["y"]], height, log=True)
+    return lambda row: (across(row["x"]), height - down(row["y"]))
+
+
+def _zero_boxes(
+    groups: pl.DataFrame, runs: pl.DataFrame, width: float, *, log_x: bool, height: int
+) -> list[Box]:
+    at = _points_at(groups, runs, width, log_x=log_x, height=height)
+    return [_zero_box(*at(row)) for row in _zero_groups(groups).to_dicts()]
 
 
 def _pixels(values: Sequence[float], size: float, *, log: bool) -> Callable[[float], float]:

@@ -69,7 +69,7 @@ def expert_load_of_arm(store: Store, arms: ArmSet, settings: LayerDomains) -> Pa
         trace.ask(queries.domain_expert, arm.first, settings.layer),
         subject=f"Expert load by domain: {label}, layer {settings.layer}, seed {arm.first.seed}",
         how=how,
-        title=label,
+        title=arms.names[arm.token],
         height=OF_ARM_PX,
     )
     return replace(panel, spec=specs.without_legend(panel.spec))

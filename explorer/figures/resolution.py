@@ -37,7 +37,7 @@ def seeds_needed(store: Store, arms: ArmSet, settings: Resolution) -> Panel | Mi
     subject = f"Seeds and resolution, against {base.label}"
     rows, sentences, have = [], [], 0
     for arm in (arm for arm in arms if arm is not base):
-        difference = paired(trace.ask, arm, base, METRIC)
+        name, difference = arms.names[arm.token], paired(trace.ask, arm, base, METRIC)
         deviation, have = standard_deviation(list(difference.differences.values())), difference.n
         if deviation is None:
             reason = f"{arm.label} and {base.label} have fewer than two seeds in common."
@@ -45,9 +45,9 @@ def seeds_needed(store: Store, arms: ArmSet, settings: Resolution) -> Panel | Mi
         needed = power.pairs_needed(deviation, settings.nats)
         most = max(100, 2 * needed)
         counts = sorted({*range(2, 12), have, *np.geomspace(12, most, 40).round().astype(int).tolist()})
-        rows += [(arm.label, arm.family, n, power.detectable(deviation, n)) for n in counts]
+        rows += [(name, arm.family, n, power.detectable(deviation, n)) for n in counts]
         sentences.append(
-            f"{arm.label}: the differences of {have} seeds have a standard deviation of {deviation:.4f} "
+            f"{name}: the differences of {have} seeds have a standard deviation of {deviation:.4f} "
             f"nats; {needed} pairs detect {settings.nats:g} nats with 80 % power."
         )
     frame = pl.DataFrame(
