@@ -55,6 +55,9 @@ def read(data: bytes) -> list[dict[str, Any]]:
 def test_compare_says_and_marks_what_happened(open_app: Opener, two: None) -> None:
     app = open_app(page="compare", runs=["a", "b"], layer=1, part="whole")
     assert not app.exception
+    curves = ("MaxVio over training", "Perplexity over training")
+    assert [marks(app)[title] for title in curves] == [set(), set()]
+    app.toggle(key="events").set_value(True).run()
     said = words(app)
     assert (
         sentence(
