@@ -375,8 +375,20 @@ def test_the_plane_groups_seeds_and_orders_a_sweep() -> None:
 def test_a_crowded_plane_names_every_coefficient_on_a_phone() -> None:
     """The places of a wide page would meet there; the numbers are about those of the shipped runs."""
     points = {
-        "aux_loss:coeff": [(0.001, 23.0, 1.4), (0.01, 22.8, 0.41), (0.1, 23.2, 0.14), (1, 27.0, 0.13)],
-        "aux_loss:scope=sequence,coeff": [(0.001, 23.4, 1.6), (0.01, 23.5, 0.4), (0.1, 25.0, 0.16)],
+        "aux_loss:coeff": [
+            (0.001, 23.0, 1.4),
+            (0.01, 22.8, 0.41),
+            (0.1, 23.2, 0.14),
+            (1, 27.0, 0.13),
+            (10, 56.0, 0.23),
+        ],
+        "aux_loss:scope=sequence,coeff": [
+            (0.001, 23.4, 1.6),
+            (0.01, 23.5, 0.4),
+            (0.1, 25.0, 0.16),
+            (1, 31.0, 0.22),
+            (10, 187.0, 1.25),
+        ],
         "loss_free:bias_update_rate": [(0.0003, 23.2, 0.8), (0.003, 22.4, 0.12), (0.03, 23.0, 0.35)],
     }
     runs = [
@@ -384,9 +396,9 @@ def test_a_crowded_plane_names_every_coefficient_on_a_phone() -> None:
         for rule, sweep in points.items()
         for strength, perplexity, max_vio in sweep
     ]
-    frame = frames.summary_frame([*runs, ("aux_loss:coeff=10", "global_batch", 0, 187.0, 1.2)])
+    frame = frames.summary_frame([*runs, ("none", "none", 0, 23.3, 3.5)])
     rows = {str(row): row for row in rows_of(plane.dilemma_plane(frame)) if "on_phone" in row}
-    assert len(rows) == 11
+    assert len(rows) == 13
     assert all(row["on_phone"] for row in rows.values())
 
 
