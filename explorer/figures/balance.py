@@ -142,6 +142,21 @@ def overview(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
     )
 
 
+def floor_of_sequences(store: Store, arms: ArmSet) -> str:
+    """The baseline of whole sequences, for a page whose chart draws that of independent tokens; may be empty.
+
+    It is simulated, so a page says it below its picture, which is not to wait for it.
+    """
+    baselines = random_baselines(Trace(store), arms)
+    level = baselines.levels.get("resampled")
+    if level is None:
+        return ""
+    return (
+        "Tokens of one text are alike, so even a perfectly balanced router reaches only the random-routing "
+        f"baseline of whole sequences: {captions.number(level[0])} for “{arms.names[baselines.arm]}”."
+    )
+
+
 def curve(trace: Trace, arms: ArmSet, settings: OverTime) -> pl.DataFrame:
     """MaxVio over training, averaged over the seeds of each arm; columns of `merge.series`."""
     series = trace.ask(queries.max_vio_series, arms.runs, None, settings.bins, settings.x)

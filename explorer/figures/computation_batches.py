@@ -25,13 +25,21 @@ def up_to_a_step(store: Store, arms: ArmSet, settings: None) -> Panel:
     return Panel(
         subject="MaxVio of a computation batch against its size",
         finding=batch_sentence(frame, arms.names),
-        how="Each point is a mean over groups and layers. A line along the dotted one is as balanced as "
+        how=f"{_runs_of(arms)}: each point is a mean over groups, layers and the last "
+        f"{metrics.LAST_RECORDED} recorded steps. A line along the dotted one is as balanced as "
         "random routing allows at that size; one that flattens out has an imbalance that larger batches do "
         "not remove.",
         spec=specs.make(chart),
         table=frame,
         statements=trace.statements,
     )
+
+
+def _runs_of(arms: ArmSet) -> str:
+    """`Seed 0`, where every arm's first run has it."""
+    seeds = {arm.first.seed for arm in arms}
+    (seed, *others) = seeds
+    return "One run per arm" if others or seed is None else f"Seed {seed}"
 
 
 def up_to_held_out(store: Store, arms: ArmSet, settings: None) -> Panel:

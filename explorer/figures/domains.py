@@ -59,7 +59,8 @@ def expert_load_of_arm(store: Store, arms: ArmSet, settings: LayerDomains) -> Pa
     (arm,) = arms
     label, trace = arms.label(arm), Trace(store)
     how = (
-        f"Each row is the held-out text of one domain. {_EVEN} Compare patterns, not expert numbers."
+        f"Layer {settings.layer}, seed {arm.first.seed}: each row is the held-out text of one domain. "
+        f"{_EVEN} Compare patterns, not expert numbers."
         if settings.how
         else ""
     )

@@ -64,7 +64,10 @@ def bias(simulation: Simulation) -> str:
     gap = bounded_gap(simulation.scores.score_function, rule.reads_bias)
     wide = ""
     if gap is not None and spread > gap:
-        wide = f" That exceeds {gap:g}, so the bias alone decides between these two experts."
+        wide = (
+            f" No two scores differ by more than {gap:g}, so between the experts at the ends of this span "
+            "the bias alone decides."
+        )
     return f"The final biases span {number(spread)}{thumb}; {rest}.{wide}"
 
 

@@ -66,6 +66,17 @@ def test_keys_turn_the_steps_and_another_setting_wins_on_a_second_visit(page: Pa
     expect(page.get_by_text("A: sign u=0.02 ").first).to_be_visible()
 
 
+def test_the_menu_leads_from_a_lesson_to_the_course(page: Page, app: AppServer) -> None:
+    page.goto(f"{app.url}/lessons?lesson={SLUG}&part=2")
+    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("lessons.small_rate"))
+    settled(page)
+    page.get_by_test_id("stTopNavLink").filter(has_text="Lessons").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(sentence("pages.lessons"))
+    assert "lesson=" not in page.url
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("lessons.small_rate"))
+
+
 def test_an_open_step_has_no_serious_barrier_in_either_theme(page: Page, app: AppServer) -> None:
     page.emulate_media(color_scheme="dark")
     page.goto(f"{app.url}/lessons?lesson={SLUG}&part=2")

@@ -51,7 +51,7 @@ def test_terms_with_the_word_in_their_title_come_before_those_that_mention_it(op
     assert min(orders, key=lambda key: orders[key]) == "collapse"
     assert set(orders) == {term.key for term in search("collapse") if "collapse" in term.title.casefold()}
     rest = len(search("collapse")) - len(orders)
-    said = sentence("glossary.mentions", count=rest, word="collapse")
+    said = sentence("glossary.mentions", about=len(orders), rest=rest, word="collapse")
     assert any(said in text.value for text in app.markdown)
 
 

@@ -10,9 +10,11 @@ from arm_runs import run
 
 from explorer import metrics
 from explorer.charts import captions
+from explorer.figures import balance
+from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import arms_of, run_from_row
 from explorer.figures.opening import LoadFilm, opening_films
-from explorer.figures.store import OpenStore
+from explorer.figures.store import OpenStore, Trace
 from explorer.queries.runs import list_runs
 from explorer.recording import RunFolder
 from explorer.store import Index
@@ -75,7 +77,8 @@ def test_a_picture_of_the_opening_says_whose_loads_it_shows(balancer: str, title
     shown = page._film(film)
     assert shown["title"] == title
     assert "4.54× the uniform load (MaxVio 3.54)" in shown["finding"]
-    assert "7 of these 16 experts" in shown["finding"]
+    assert "Over all layers and seeds" in shown["finding"]
+    assert "In this layer and seed, 7 of these 16 experts" in shown["finding"]
     assert shown["experts"] == 16
 
 
@@ -90,3 +93,17 @@ def test_pictures_and_cards_of_the_overview_agree(recorded: Path, tmp_path: Path
     for film, name in zip(films, ("none", "loss_free"), strict=True):
         seeds = [figures(recorded / f"{ARMS[name]}-seed{seed}")["MaxVio last steps"] for seed in (0, 1)]
         assert film.max_vio == pytest.approx(float(np.mean(seeds)), rel=1e-9)
+
+
+def test_the_floor_of_whole_sequences_is_the_baseline_of_the_best_arm(recorded: Path, tmp_path: Path) -> None:
+    with Index.open(tmp_path / "index.duckdb") as index:
+        index.ingest([recorded])
+        with index.cursor() as cur:
+            arms = ArmSet.of(arms_of([run_from_row(row) for row in list_runs(cur).to_dicts()]))
+        store = OpenStore(index)
+        said, baselines = (
+            balance.floor_of_sequences(store, arms),
+            balance.random_baselines(Trace(store), arms),
+        )
+    level = captions.number(baselines.levels["resampled"][0])
+    assert f"whole sequences: {level} for “{arms.names[baselines.arm]}”" in said

@@ -28,7 +28,7 @@ def test_it_shows_loads_verdict_and_batch_selection(open_app: Opener, probed: Pa
     app = open_app(probed, "serving", run="free")
     assert not app.exception
     assert not app.error
-    assert charts(app) == 12
+    assert charts(app) == 11
     text = words(app)
     assert any(answer in text for answer in verdict.BADGES)
     assert all(heading in text for heading in batch.HEADINGS.values())
@@ -48,6 +48,21 @@ def test_controls_change_the_verdict(open_app: Opener, probed: Path) -> None:
     assert "groups" in app.session_state
 
 
+def test_another_page_does_not_choose_the_probe(open_app: Opener, probed: Path) -> None:
+    """One address, one answer: the Microscope's step stays there."""
+    fresh = open_app(probed, "serving", run="free")
+    first, last = int(fresh.button_group(key="probe").options[0]), fresh.session_state["probe"]
+    assert first != last
+    assert sentence("serving.scores_after", updates=last) in words(fresh)
+    app = open_app(probed, "serving", run="free", probe=first)
+    assert sentence("serving.scores_after", updates=first) in words(app)
+    app.session_state["url_page"] = "microscope"
+    app.query_params.pop("probe", None)
+    app.session_state["probe"] = first
+    app.run()
+    assert sentence("serving.scores_after", updates=last) in words(app)
+
+
 def drawn(app: AppTest) -> set[object]:
     """Every sentence and every chart with its rows."""
     return {*(text.value for text in app.markdown), *map(_content, app.get("vega_lite_chart"))}
@@ -58,7 +73,7 @@ def _content(chart: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("key", "option", "panels"), [("copies", "2", 4), ("layer", 1, 11), ("hot", "2", 12)]
+    ("key", "option", "panels"), [("copies", "2", 4), ("layer", 1, 10), ("hot", "2", 11)]
 )
 def test_a_control_draws_what_it_changes(
     open_app: Opener, probed: Path, key: str, option: str | int, panels: int

@@ -118,9 +118,10 @@ def _slots_panel(
     highest = max(float(contiguous.max() * layout.gpus / max(1, counts.sum())), busiest)
     copied = int((np.bincount(slots_P, minlength=len(counts)) > 1).sum())
     twice = int(placement.wasted_slots(slots_P[None], layout.gpus)[0])
-    # A run's name stays as it is written.
-    window = judge.label if len(runs) > 1 else judge.label[0].upper() + judge.label[1:]
-    finding = f"{window}, all counts of the window summed: the busiest GPU carries {busiest:.2f}× the mean."
+    finding = (
+        f"Layer {layer}, {judge.label}, all counts of the window summed: the busiest GPU carries "
+        f"{busiest:.2f}× the mean."
+    )
     if len(slots_P) > len(counts):
         finding += f" Experts with several copies: {copied} of {len(counts)}."
     if twice:
@@ -214,7 +215,8 @@ def verdict_text(judged: verdict.Judgement, plan: Window, judge: Window, setting
     copies = counted(extra, "extra expert copy", "extra expert copies")
     return (
         f"{answer}: {reason}planned on {plan.label} and judged on {judge.label}, the busiest GPU goes from "
-        f"{judged.before:.2f}× to {judged.after:.2f}× the mean. {_change(judged)}{noise}). "
+        f"{judged.before:.2f}× to {judged.after:.2f}× the mean, averaged over "
+        f"{counted(len(judged.before_L), 'layer')}. {_change(judged)}{noise}). "
         f"{counted(better, 'layer')} of {len(judged.before_L)} {'gets' if better == 1 else 'get'} faster. "
         f"The placement needs {copies} per layer, {percent(extra / experts, 1)} more expert weights.{summed}"
     )

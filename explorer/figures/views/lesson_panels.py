@@ -56,6 +56,13 @@ class PageLink:
     page: str
     title: str
     query: Mapping[str, Any]
+    label: str = ""
+    """Of a page that shows the same figure with settings of its own; empty where it takes these over."""
+
+    @property
+    def words(self) -> str:
+        """What the link says."""
+        return self.label or f"Open in {self.title} with these settings"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +100,13 @@ SETTINGS = {key: Key(kind="text", words=f"the Playground's control {key}") for k
 SIDE = Key(kind="text", words="A or B", needed=True)
 
 Open = Callable[[RecordedRuns, Keys, str], LessonFigure]
+BATCHES = PageLink(
+    page="gallery",
+    title="the Gallery",
+    query={},
+    label="Figure 5 of the Gallery: three rules, as the paper draws them",
+)
+"""Compare has no figure of computation batches."""
 
 
 def panel(name: str, **keys: Key) -> Callable[[Open], None]:
@@ -207,14 +221,14 @@ def domains(recorded: RecordedRuns, keys: Keys, name: str) -> LessonFigure:
 def chance(recorded: RecordedRuns, keys: Keys, name: str) -> LessonFigure:
     """MaxVio against the number of tokens counted together, measured (seed 0) and by random routing."""
     arms = ArmSet.of([recorded.find(keys["arm"], 0)])
-    return _one(name, computation_batches.up_to_held_out, arms, None, _compare(arms.arms))
+    return _one(name, computation_batches.up_to_held_out, arms, None, BATCHES)
 
 
 @panel("batch_sizes", arms=ARMS, seed=SEED)
 def batch_sizes(recorded: RecordedRuns, keys: Keys, name: str) -> LessonFigure:
     """MaxVio of groups of sequences against their size, up to a step: one line per arm (seed 0 by itself)."""
     arms = ArmSet.of(recorded.find_all(keys["arms"], keys.get("seed", 0)))
-    return _one(name, computation_batches.up_to_a_step, arms, None, _compare(arms.arms))
+    return _one(name, computation_batches.up_to_a_step, arms, None, BATCHES)
 
 
 @panel("bias_step", arm=ARM, layer=LAYER, step=Key(kind="integer", words="a recorded step", needed=True))

@@ -98,8 +98,11 @@ def search() -> None:
         sentence = f"No term contains “{urls.quoted(text)}”. Clear the field to see all {len(TERMS)}."
         st.info(show.plain(sentence))
     elif about and len(matching) > len(about):
-        others = counted(len(matching) - len(about), "more term")
-        show.note(f"Then {others} whose text says “{urls.quoted(text)}”.")
+        rest = len(matching) - len(about)
+        show.note(
+            f"{counted(len(about), 'term')} about “{urls.quoted(text)}”, then {rest} that "
+            f"{'mentions' if rest == 1 else 'mention'} it."
+        )
 
 
 def _filter(terms: Sequence[Term], about: Sequence[Term]) -> str:

@@ -15,11 +15,14 @@ from explorer.figures.facts import catalogue
 from explorer.figures.views.lessons import figure_of, title_of, unknown_lesson
 from explorer.metrics import glossary
 from explorer.routing.bias_step import BiasStep
+from explorer.ui.components.course_menu import course_menu
 from explorer.ui.shared import bias_step, links, show, state, urls
 from explorer.ui.shared.recorded import recorded
 
 LESSON, PART = "lesson", "part"
 """Parameters of the address, and keys of the session."""
+BACK = "lesson_links_back"
+"""Key of the container of the link to the course."""
 LARGE = (
     "<style>.st-key-lesson_question p, .st-key-lesson_words p, .st-key-lesson_words li"
     " { font-size: 1.15rem; line-height: 1.6 }"
@@ -80,7 +83,7 @@ def _list(course: Course) -> None:
     )
     for sentence in course.problems:
         st.warning(show.plain(sentence), icon=":material/draft:")
-    grid = st.container(key="lesson_links").grid(2, min_column_width=330)
+    grid = st.container(key="lesson_links").grid(3, min_column_width=290)
     for number, lesson in enumerate(course, start=1):
         with grid.container(border=True, height="stretch"):
             links.page("lessons", f"{number} · {lesson.title}", lesson=lesson.slug, **_resumed(lesson))
@@ -104,8 +107,9 @@ def _resumed(lesson: Lesson) -> dict[str, int]:
 
 
 def _lesson(course: Course, lesson: Lesson) -> None:
-    with st.container(key="lesson_links_back"):
+    with st.container(key=BACK, gap=None):
         links.page("lessons", "All lessons")
+        course_menu(BACK)
     st.title(title_of(course, lesson))
     st.html(LARGE)
     st.container(key="lesson_question").markdown(f"**{show.plain(lesson.question)}**")
@@ -303,7 +307,7 @@ def _figure(step: Step, place: Place, is_open: bool) -> None:
     if figure.update is not None:
         _arithmetic(figure.update)
     if is_open:
-        links.page(figure.link.page, f"Open in {figure.link.title} with these settings", **figure.link.query)
+        links.page(figure.link.page, figure.link.words, **figure.link.query)
 
 
 def _cut_short(step: Step) -> str:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from explorer.charts import captions, theme
 from explorer.course.cards import LESSONS, first_card
-from explorer.figures import final
+from explorer.figures import balance, final
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm, Run
 from explorer.figures.opening import LoadFilm
@@ -40,7 +40,9 @@ def opening_section(selected: Sequence[Arm]) -> None:
         "how much their outputs count."
     )
     show.note(
-        f"Two recorded runs, layer {unbalanced.layer}, seed {unbalanced.run.seed}; each row is one expert. "
+        f"Two recorded runs, layer {unbalanced.layer}, seed {unbalanced.run.seed}; each row is one of "
+        f"{unbalanced.num_experts} experts, of which the router picks {unbalanced.run.top_k} for every "
+        "token. "
         "The uniform load is what every expert gets if all get the same number of tokens. The busiest "
         "expert's load is averaged over the last 100 steps of all layers and seeds, as in the chart below; "
         "MaxVio is how far it lies above the uniform load."
@@ -79,13 +81,13 @@ def _finding(film: LoadFilm) -> str:
     sentences = []
     if film.max_vio is not None:
         sentences.append(
-            f"The busiest expert gets {captions.number(1 + film.max_vio)}× the uniform load "
-            f"(MaxVio {captions.number(film.max_vio)})."
+            f"Over all layers and seeds, the busiest expert gets {captions.number(1 + film.max_vio)}× the "
+            f"uniform load (MaxVio {captions.number(film.max_vio)})."
         )
     if film.nearly_idle:
         verb = "gets" if film.nearly_idle == 1 else "get"
         few = f"{film.nearly_idle} of these {film.num_experts} experts {verb}"
-        sentences.append(f"At the end, {few} less than a quarter of it.")
+        sentences.append(f"In this layer and seed, {few} less than a quarter of it at the end.")
     return " ".join(sentences)
 
 
@@ -95,6 +97,8 @@ def story_section(selected: Sequence[Arm]) -> None:
     st.subheader("Imbalance (MaxVio) over training", help=tip("max_vio"))
     show.question(overview.story(arms))
     _cards(arms)
+    if floor := balance.floor_of_sequences(store.STORE, arms):
+        show.note(floor)
     links.cost_of_the_auxiliary_loss()
 
 

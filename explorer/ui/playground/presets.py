@@ -35,8 +35,8 @@ PRESETS = (
     ),
     Preset(
         name="u too small",
-        comment="A tenth of the usual rate: the biases are still growing when the simulation ends, and the "
-        "loads stay uneven.",
+        comment="A tenth of the paper's rate of 0.001: the biases are still growing when the simulation "
+        "ends, and the loads stay uneven.",
         values={"A": "sign", "uA": "1e-4", "B": "sign", "uB": "1e-3"},
     ),
     Preset(
@@ -46,8 +46,8 @@ PRESETS = (
     ),
     Preset(
         name="u too large",
-        comment="Twenty times the usual rate: quick, but most updates reverse the previous one, so loads "
-        "keep oscillating.",
+        comment="Twenty times the paper's rate of 0.001: quick, but most updates reverse the previous one, "
+        "so loads keep oscillating.",
         values={"A": "sign", "uA": "2e-2", "B": "sign", "uB": "1e-3", "T": "2048"},
     ),
     Preset(

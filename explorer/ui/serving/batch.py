@@ -10,6 +10,7 @@ from explorer.figures.views import serving_choices as choices
 from explorer.metrics.glossary import tip
 from explorer.ui.serving import parts
 from explorer.ui.shared import controls, show, state, urls
+from explorer.wording import counted
 
 TITLE = "Batch-aware selection"
 HEADINGS = {
@@ -24,6 +25,8 @@ ABOUT = (
     "policies select from scores recorded under full routing. The weights of the selected experts are "
     "renormalised."
 )
+POLICIES = "Settings of OEA, Lynx and the modelled latency"
+"""Heading of what only a reader of these papers would change."""
 NO_PROBE = (
     "This run keeps no router scores, which batch-aware selection needs. Of the shipped runs, seed 0 of the "
     "four main rules has them."
@@ -53,8 +56,13 @@ def section(run: Run, options: choices.Options, steps: Sequence[int]) -> None:
             required=True,
             help=tip("probe_batch"),
         )
+        controls.draw(choices.BATCHES, options.of, width=150)
+    with (
+        st.expander(POLICIES, icon=":material/tune:"),
+        st.container(horizontal=True, vertical_alignment="bottom", gap="medium"),
+    ):
         for choice in choices.SELECTION:
-            if len(options.of(choice, state.everything())) > 1:
+            if choice is not choices.BATCHES and len(options.of(choice, state.everything())) > 1:
                 controls.draw(choice, options.of, width=150)
     _panels(run)
 
@@ -68,6 +76,7 @@ def _panels(run: Run) -> None:
         state.number("probe"),
     )
     questions = view.batch_questions(run, settings)
+    show.note(f"Layer {settings.layer}, router scores after {counted(settings.probe, 'update')}.")
     for place, (key, heading) in zip(show.in_columns(len(HEADINGS)), HEADINGS.items(), strict=True):
         with place:
             st.markdown(f"#### {heading}")

@@ -18,16 +18,18 @@ from explorer.figures.views.selection import run_names
 from explorer.metrics.glossary import tip
 from explorer.ui.serving import batch, parts, verdict
 from explorer.ui.shared import controls, layers, panels, show, state, urls
+from explorer.ui.shared.folded import unfolded
 from explorer.ui.shared.store import STORE
 
 HOT_SET = {
     "serving_coverage": "Coverage of the hot set",
     "serving_persistence": "Persistence of the hot set",
-    "serving_popularity": "Expert popularity",
     "serving_levels": "Imbalance of experts, GPUs, nodes",
 }
 """Panel of window A -> its heading."""
-TERMS = {"serving_coverage": "hot_set", "serving_popularity": "log_normal"}
+POPULARITY = "Show whether expert popularity is log-normal (Q–Q plot, Shapiro–Francia test)"
+"""The line that opens the panel for readers who model popularity."""
+TERMS = {"serving_coverage": "hot_set"}
 """Panel -> its term in the Glossary."""
 
 
@@ -141,13 +143,17 @@ def _hot_set(run: Run, judged: Run) -> None:
     st.subheader("Expert load by window", help=tip("load"))
     show.load_legend(charts.LIMIT)
     show.question(questions["serving_windows"], stays=True)
-    for place, (key, heading) in zip(show.in_columns(len(HOT_SET)), HOT_SET.items(), strict=True):
+    for place, (key, heading) in zip(show.in_columns(len(HOT_SET), 3, 300), HOT_SET.items(), strict=True):
         with place:
             st.subheader(heading, help=tip(TERMS[key]) if key in TERMS else None)
             if key == "serving_levels":
                 _levels(run, judged)
             else:
                 show.question(questions[key], stays=True)
+    popularity = questions["serving_popularity"]
+    if place := unfolded("popularity", POPULARITY, [popularity]):
+        with place:
+            show.question(popularity, stays=True)
 
 
 @st.fragment(key=parts.LEVELS)

@@ -26,6 +26,8 @@ MOST_VALUES = 100
 """Of one parameter."""
 PAGE = state.Slot[str | None]("url_page", None)
 """The page that is open."""
+OWN = {"serving": ("probe",)}
+"""Page -> settings that it does not take over from another page's widget of the same name."""
 FRESH = state.Memo[set[str]]("url_fresh", set)
 """The parameters of the address that led to it which nothing has read yet."""
 
@@ -60,6 +62,7 @@ def on_page_change(page: str) -> None:
         fresh = FRESH.get()
         fresh.clear()
         fresh.update(st.query_params)
+        state.forget(*(key for key in OWN.get(page, ()) if key not in fresh))
 
 
 def is_fresh(key: str) -> bool:

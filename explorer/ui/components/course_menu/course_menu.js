@@ -1,0 +1,22 @@
+// Sends a click on the menu's entry of the open page to a link of that page, which leads to its plain address.
+
+const ENTRIES = '[data-testid="stTopNavLink"], [data-testid="stSidebarNavLink"]';
+
+/** Whether a click asks for this page in this tab: with a key held, browsers open another one. */
+function isForThisPage(event, entry) {
+  const isPlain = event.button === 0 && !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
+  return isPlain && entry?.pathname === location.pathname;
+}
+
+export default function follow({ data }) {
+  const act = (event) => {
+    const entry = event.target.closest?.(ENTRIES);
+    const link = document.querySelector(`.st-key-${CSS.escape(data.link)} a`);
+    if (!link || !isForThisPage(event, entry)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    link.click();
+  };
+  document.addEventListener("click", act, true);
+  return () => document.removeEventListener("click", act, true);
+}
