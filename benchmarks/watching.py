@@ -9,8 +9,12 @@ from explorer.store import Index
 
 QUIET_MS = 700
 """A page that does not change for this long has finished."""
-# Resolves to milliseconds from the event to the last change in the window, and to the last of the page. What
-# is in the window is looked up when everything is quiet, and a chart counts as a whole.
+REST_QUIET_MS = 1500
+"""The same for one that puts off charts which the browser skips: they are drawn after a second of rest
+(`REST_MS` in `near_first.js`)."""
+# Resolves to milliseconds from the event to the last change in the window, to the last of the page without
+# charts that the browser skips, and to the last of all. What is where is looked up when everything is quiet,
+# and a chart counts as a whole.
 WATCH = """(quiet) => {
     const main = document.querySelector('[data-testid="stMain"]');
     const changes = [];
@@ -19,7 +23,12 @@ WATCH = """(quiet) => {
         const box = (element?.closest('[data-testid="stVegaLiteChart"]') ?? element)?.getBoundingClientRect();
         return box !== undefined && box.width > 0 && box.bottom > 0 && box.top < innerHeight;
     };
-    const lastInWindow = () => changes.findLast(({ nodes }) => [...nodes].some(isInWindow))?.time;
+    const isKept = (node) => {
+        const chart = (node instanceof Element ? node : node.parentElement)
+            ?.closest('[data-testid="stVegaLiteChart"]');
+        return node.isConnected && (!chart || chart.checkVisibility({ contentVisibilityAuto: true }));
+    };
+    const lastOf = (isCounted) => changes.findLast(({ nodes }) => [...nodes].some(isCounted))?.time;
     const KINDS = ["keydown", "pointerdown"];
     window.answered = new Promise((resolve) => {
         let start = null, last = null, timer = 0;
@@ -31,7 +40,7 @@ WATCH = """(quiet) => {
                 if (main.querySelector('[data-stale="true"]')) return settle();
                 seen.disconnect();
                 for (const kind of KINDS) removeEventListener(kind, begin, { capture: true });
-                resolve([(lastInWindow() ?? start) - start, (last ?? start) - start]);
+                resolve([lastOf(isInWindow), lastOf(isKept), last].map((time) => (time ?? start) - start));
             }, quiet);
         };
         const seen = new MutationObserver((records) => {

@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import series, theme
-from explorer.charts.labels import EndLabel, break_label, end_labels
+from explorer.charts.labels import IS_NARROW, EndLabel, break_label, end_labels
 from explorer.charts.scales import load_scale
 
 LIMIT = 2.0
@@ -24,6 +24,7 @@ def one_step(frame: pl.DataFrame) -> theme.Figure:
         pl.col("expert").cast(pl.Int32),
         value=pl.col("load_ratio").clip(2.0**-LIMIT, 2.0**LIMIT).log(2),
         words=_words(),
+        short=pl.format("{} → {}", _signed("expert_bias"), _signed("next_bias")),
     )
     tall = ROW_PX * data.height
     y = alt.Y(
@@ -55,7 +56,12 @@ def one_step(frame: pl.DataFrame) -> theme.Figure:
         .mark_text(
             align="left", baseline="middle", dx=10, clip=False, fontSize=11, color=theme.STRONG_TEXT.expr
         )
-        .encode(x=alt.XValue(alt.expr("width")), y=y, text=alt.Text("words:N"))
+        .encode(
+            x=alt.XValue(alt.expr("width")),
+            y=y,
+            # On a phone the bias alone: the rest would leave the bars a third of the width.
+            text=alt.TextValue(alt.expr(f"{IS_NARROW} ? datum.short : datum.words")),
+        )
     )
     figure: alt.LayerChart = theme.titled(alt.layer(bars, rule, text), height=tall)
     return figure

@@ -67,32 +67,6 @@ def test_the_first_request_to_a_fresh_server_may_be_a_link_with_state(
         server.stop()
 
 
-def test_the_address_follows_the_page_and_brings_it_back(
-    context: BrowserContext, page: Page, app: AppServer
-) -> None:
-    visit(page, app, "replay?run=loss_free-seed0")
-    page.get_by_test_id("stButtonGroup").get_by_text("1", exact=True).click()
-    page.wait_for_url(re.compile("layer=1"))
-    step = page.get_by_role("spinbutton", name=sentence("controls.step"))
-    # 0 is the least value of the widget, and an address leaves out what a widget has by itself.
-    for chosen in ("17", "0"):
-        step.fill(chosen)
-        step.press("Enter")
-        expect(page.get_by_text(sentence("bias_step.at_step", step=chosen)).first).to_be_visible()
-        settled(page)
-        address = page.url
-        assert "run=loss_free-seed0" in address
-        assert f"step={chosen}" in address
-        other = context.new_page()
-        other.goto(address)
-        expect(other.get_by_text(sentence("bias_step.at_step", step=chosen)).first).to_be_visible()
-        expect(
-            other.get_by_text("Bias trajectories").or_(other.get_by_text("has the highest bias")).first
-        ).to_be_visible()
-        assert other.url == address
-        other.close()
-
-
 def test_the_chosen_runs_stay_from_page_to_page(page: Page, app: AppServer) -> None:
     visit(page, app, "compare?runs=none-seed0&runs=loss_free-seed0")
     page.get_by_test_id("stTopNavLink").filter(has_text="Replay").click()
@@ -140,16 +114,36 @@ def follow_the_player(page: Page) -> None:
     assert f"step={shown}" in page.url
 
 
-def test_moving_the_playhead_sends_no_figure_but_the_bars_and_draws_no_shell_and_figures_follow_the_player(
-    page: Page, app: AppServer
-) -> None:
+@pytest.fixture(scope="module")
+def opened(context: BrowserContext, app: AppServer) -> Iterator[tuple[Page, list[int]]]:
+    """A page that opens Replay at step 3, and how large the messages were that the server has sent it."""
     received: list[int] = []
 
     def listen(socket: WebSocket) -> None:
         socket.on("framereceived", lambda data: received.append(len(data)))
 
+    page = context.new_page()
     page.on("websocket", listen)
     visit(page, app, "replay?run=loss_free-seed0&step=3")
+    yield page, received
+    page.close()
+
+
+@pytest.fixture
+def replay(opened: tuple[Page, list[int]]) -> Page:
+    """Replay at step 3, to which a test before may have left it otherwise."""
+    page, _ = opened
+    step = page.get_by_role("spinbutton", name=sentence("controls.step"))
+    step.fill("3")
+    step.press("Enter")
+    settled(page)
+    return page
+
+
+def test_moving_the_playhead_sends_no_figure_but_the_bars_and_draws_no_shell_and_figures_follow_the_player(
+    replay: Page, opened: tuple[Page, list[int]]
+) -> None:
+    page, received = replay, opened[1]
     all_playheads_at(page, 3)
     page.evaluate("document.querySelector('h1').dataset.mark = 'same'")
     page.evaluate("document.querySelector('[data-testid=stVegaLiteChart]').dataset.mark = 'same'")
@@ -171,6 +165,30 @@ def test_moving_the_playhead_sends_no_figure_but_the_bars_and_draws_no_shell_and
     follow_the_player(page)
 
 
+def test_the_address_follows_the_page_and_brings_it_back(context: BrowserContext, replay: Page) -> None:
+    page = replay
+    page.get_by_test_id("stButtonGroup").get_by_text("1", exact=True).click()
+    page.wait_for_url(re.compile("layer=1"))
+    step = page.get_by_role("spinbutton", name=sentence("controls.step"))
+    # 0 is the least value of the widget, and an address leaves out what a widget has by itself.
+    for chosen in ("17", "0"):
+        step.fill(chosen)
+        step.press("Enter")
+        expect(page.get_by_text(sentence("bias_step.at_step", step=chosen)).first).to_be_visible()
+        settled(page)
+        address = page.url
+        assert "run=loss_free-seed0" in address
+        assert f"step={chosen}" in address
+        other = context.new_page()
+        other.goto(address)
+        expect(other.get_by_text(sentence("bias_step.at_step", step=chosen)).first).to_be_visible()
+        expect(
+            other.get_by_text("Bias trajectories").or_(other.get_by_text("has the highest bias")).first
+        ).to_be_visible()
+        assert other.url == address
+        other.close()
+
+
 def test_what_a_link_cannot_have_is_said_in_the_page(page: Page, app: AppServer) -> None:
     visit(page, app, "replay?run=gone&step=10&runs=lost")
     alerts = page.get_by_test_id("stAlert")
@@ -179,18 +197,71 @@ def test_what_a_link_cannot_have_is_said_in_the_page(page: Page, app: AppServer)
     expect(alerts.nth(1)).to_contain_text("“gone”")
 
 
-def test_a_table_opens_beside_its_chart(page: Page, app: AppServer) -> None:
-    visit(page, app, "compare")
+@pytest.fixture(scope="module")
+def walk(context: BrowserContext, app: AppServer) -> Iterator[tuple[Page, list[str]]]:
+    """A page that walks through the app by its links, as visitors do, and what its console says is wrong."""
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    visit(page, app, "")
+    yield page, errors
+    page.close()
+
+
+def walk_to(page: Page, name: str) -> None:
+    """Go to a page by its link and wait until it has been drawn to its end."""
+    page.get_by_test_id("stTopNavLink").nth(list(TITLES).index(name)).click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(TITLES[name])
+    settled(page)
+
+
+@pytest.mark.parametrize("name", list(TITLES))
+def test_a_page_writes_no_error_and_has_no_serious_barrier_in_either_theme(
+    walk: tuple[Page, list[str]], name: str
+) -> None:
+    page, errors = walk
+    harmless = re.compile("404|ERR_NAME_NOT_RESOLVED|metrics config")
+    page.emulate_media(color_scheme="dark")
+    walk_to(page, name)
+    assert page.get_by_test_id("stException").count() == 0
+    assert barriers_in_both_themes(page) == []
+    said, errors[:] = list(errors), []
+    assert [error for error in said if not harmless.search(error)] == []
+
+
+def test_a_table_opens_beside_its_chart(walk: tuple[Page, list[str]]) -> None:
+    page, _ = walk
+    walk_to(page, "compare")
     page.get_by_text("Data and export").first.click()
     settled(page)
     expect(page.get_by_test_id("stDataFrame")).to_have_count(2)
 
 
+def test_a_list_shows_names_and_the_address_says_which_run(walk: tuple[Page, list[str]]) -> None:
+    page, _ = walk
+    walk_to(page, "replay")
+    run = page.get_by_role("combobox", name="Run", exact=False).first
+    run.click()
+    page.get_by_role("option", name=re.compile("none, seed 1")).click()
+    settled(page)
+    assert "run=none-seed1" in page.url
+    expect(page.get_by_text("none-seed1 · ").first).to_be_visible()
+    walk_to(page, "evidence")
+    claim = page.get_by_role("combobox", name="Claim", exact=False)
+    claim.scroll_into_view_if_needed()  # a list closes when the page scrolls
+    claim.click()
+    claim.fill("A2")  # only the options around the chosen one are in the page until something is typed
+    page.get_by_role("option", name=re.compile("^A2 ")).click()
+    settled(page)
+    assert re.search(r"claim=A2(&|$)", page.url)
+
+
 def test_the_glossary_on_a_phone_cuts_no_formula_and_a_word_leaves_the_terms_that_contain_it(
-    page: Page, app: AppServer
+    walk: tuple[Page, list[str]],
 ) -> None:
+    page, _ = walk
+    walk_to(page, "glossary")
     page.set_viewport_size({"width": 420, "height": 900})
-    visit(page, app, "glossary")
     page.locator(".formula").first.wait_for()
     settled(page)
     cut = page.evaluate(
@@ -212,50 +283,3 @@ def test_the_glossary_on_a_phone_cuts_no_formula_and_a_word_leaves_the_terms_tha
     box.fill("")
     box.press("Enter")
     expect(hidden).to_be_visible()
-
-
-@pytest.fixture(scope="module")
-def walk(context: BrowserContext, app: AppServer) -> Iterator[tuple[Page, list[str]]]:
-    """A page that walks through the app by its links, as visitors do, and what its console says is wrong."""
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-    visit(page, app, "")
-    yield page, errors
-    page.close()
-
-
-@pytest.mark.parametrize("name", list(TITLES))
-def test_a_page_writes_no_error_and_has_no_serious_barrier_in_either_theme(
-    walk: tuple[Page, list[str]], name: str
-) -> None:
-    page, errors = walk
-    harmless = re.compile("404|ERR_NAME_NOT_RESOLVED|metrics config")
-    page.emulate_media(color_scheme="dark")
-    page.get_by_test_id("stTopNavLink").nth(list(TITLES).index(name)).click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text(TITLES[name])
-    settled(page)
-    assert page.get_by_test_id("stException").count() == 0
-    assert barriers_in_both_themes(page) == []
-    said, errors[:] = list(errors), []
-    assert [error for error in said if not harmless.search(error)] == []
-
-
-def test_a_list_shows_names_and_the_address_says_which_run(page: Page, app: AppServer) -> None:
-    visit(page, app, "replay?run=loss_free-seed0")
-    run = page.get_by_role("combobox", name="Run", exact=False).first
-    run.click()
-    page.get_by_role("option", name=re.compile("none, seed 1")).click()
-    settled(page)
-    assert "run=none-seed1" in page.url
-    expect(page.get_by_text("none-seed1 · ").first).to_be_visible()
-    page.get_by_test_id("stTopNavLink").nth(list(TITLES).index("evidence")).click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text(TITLES["evidence"])
-    settled(page)
-    claim = page.get_by_role("combobox", name="Claim", exact=False)
-    claim.scroll_into_view_if_needed()  # a list closes when the page scrolls
-    claim.click()
-    claim.fill("A2")  # only the options around the chosen one are in the page until something is typed
-    page.get_by_role("option", name=re.compile("^A2 ")).click()
-    settled(page)
-    assert re.search(r"claim=A2(&|$)", page.url)

@@ -62,9 +62,14 @@ def zoom(page: Page, chart: int) -> None:
     """Turn the wheel with the key pressed until the chart begins later than its data do."""
     least = shown_steps(page, chart)[0]
     page.keyboard.down("Control")
-    turn_wheel(page, chart, -400)
-    # The wheel arrives later than the key would go up.
-    wait_for(lambda: shown_steps(page, chart)[0] > least)
+
+    def is_zoomed() -> bool:
+        # The wheel arrives later than the key would go up, and one that falls into a tick can be lost.
+        turn_wheel(page, chart, -400)
+        wait_for_ticks(page, 1)
+        return shown_steps(page, chart)[0] > least
+
+    wait_for(is_zoomed)
     page.keyboard.up("Control")
 
 

@@ -25,12 +25,14 @@ def test_a_lecture_has_large_letters_and_no_controls_takes_clicks_and_can_be_lef
     page.goto(f"{app.url}/replay?run=loss_free-seed0&step=3")
     sidebar = page.get_by_test_id("stSidebar").get_by_text("Display")
     expect(sidebar).to_be_visible()
+    settled(page)
     usual = letters(page)
     page.get_by_test_id("stSidebar").get_by_text("lecture", exact=True).click()
     expect(sidebar).not_to_be_visible()
     expect(page.get_by_role("spinbutton", name=sentence("controls.step"))).not_to_be_visible()
     expect(page.get_by_role("button", name=sentence("controls.play"), exact=True)).to_be_visible()
     page.wait_for_url("**mode=lecture**")
+    settled(page)
     assert letters(page) > 1.3 * usual
     click_a_cell(page)
     page.get_by_role("button", name="Leave lecture mode").click()
@@ -46,11 +48,9 @@ def test_a_lecture_goes_on_over_the_pages(page: Page, app: AppServer) -> None:
     page.get_by_test_id("stTopNavLink").filter(has_text="Compare").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.compare"))
     expect(page.get_by_text(sentence("shell.runs_to_compare"))).not_to_be_visible()
-
-
-def test_a_lesson_can_be_played_in_a_lecture(page: Page, app: AppServer) -> None:
-    """Its buttons have help texts, whose signs a lecture hides."""
-    page.goto(f"{app.url}/lessons?lesson=why-experts-collapse&mode=lecture")
+    # The buttons of a lesson have help texts, whose signs a lecture hides.
+    page.get_by_test_id("stTopNavLink").filter(has_text="Lessons").click()
+    page.get_by_text("1 · ").first.click()
     expect(page.get_by_role("button", name="Show me")).to_be_visible()
     expect(page.get_by_role("button", name="Help for").first).not_to_be_visible()
 
@@ -62,13 +62,6 @@ def test_an_embedded_page_shows_one_panel_and_nothing_else(page: Page, app: AppS
     expect(page.get_by_role("heading", level=1)).not_to_be_visible()
     expect(page.get_by_test_id("stSidebar")).not_to_be_visible()
     expect(page.get_by_test_id("stTopNavLink").first).not_to_be_visible()
-
-
-def test_a_panel_inside_columns_is_shown_too(page: Page, app: AppServer) -> None:
-    page.goto(f"{app.url}/replay?run=loss_free-seed0&embed=true&panel=replay-loss")
-    expect(page.locator(".st-key-panel-replay-loss")).to_be_visible()
-    expect(page.locator(CHARTS)).to_have_count(1)
-    expect(page.get_by_test_id("stSidebar")).not_to_be_visible()
 
 
 WHERE = """([column, row]) => {
@@ -83,7 +76,6 @@ WHERE = """([column, row]) => {
 def click_a_cell(page: Page) -> None:
     """A click meets the cell under it in a lecture too, where the page is scaled."""
     expect(page.get_by_text(sentence("replay.step_after", step=3))).to_be_visible()
-    settled(page)
     x, y, scale = page.evaluate(WHERE, [40, 5])
     assert scale > 1.3
     page.mouse.click(x, y)
@@ -97,10 +89,13 @@ def test_the_player_can_be_embedded_alone(page: Page, app: AppServer) -> None:
     expect(page.locator(CHARTS)).to_have_count(0)
 
 
-def test_what_is_wrong_with_a_link_is_said_on_a_slide_too(page: Page, app: AppServer) -> None:
-    page.goto(f"{app.url}/replay?run=loss_free-seed0&panel=replay-biases&layer=99")
+def test_a_slide_shows_a_panel_from_inside_columns_and_what_is_wrong_with_its_link(
+    page: Page, app: AppServer
+) -> None:
+    page.goto(f"{app.url}/replay?run=loss_free-seed0&embed=true&panel=replay-biases&layer=99")
     expect(page.get_by_test_id("stAlert")).to_contain_text("layer 99")
     expect(page.get_by_test_id("stAlert")).to_be_visible()
     expect(page.locator(CHARTS)).to_have_count(1)
+    expect(page.get_by_test_id("stSidebar")).not_to_be_visible()
     width = page.locator(".st-key-panel-replay-biases").evaluate("(panel) => panel.clientWidth")
     assert width > 1200, "alone it has the whole width, not that of its column"

@@ -55,8 +55,10 @@ def opened(context: BrowserContext, shipped: AppServer) -> Iterator[Page]:
 
 
 @pytest.fixture
-def replay(opened: Page) -> Page:
+def replay(opened: Page, shipped: AppServer) -> Page:
     """Replay at step 200, with the pointer and the focus where they touch nothing."""
+    if "/replay" not in opened.url or "layer=1" not in opened.url:
+        visit(opened, shipped)
     opened.mouse.move(5, 500)
     step = opened.get_by_role("spinbutton", name=sentence("controls.step"))
     step.fill("200")
@@ -199,51 +201,6 @@ def test_experts_of_different_runs_never_light_up_together(page: Page, shipped: 
     assert lines.last.evaluate(bold) == 0
 
 
-def test_a_click_in_compare_offers_that_step_in_replay(page: Page, shipped: AppServer) -> None:
-    page.goto(f"{shipped.url}/compare?runs={LOSS_FREE}&layer=2")
-    heatmap = page.get_by_role("group", name=re.compile("^Expert load of"))
-    heatmap.locator("canvas").wait_for()
-    settled(page)
-    box = heatmap.locator("canvas").bounding_box()
-    assert box is not None
-    # Sixteen rows of 14 pixels, and below them the axis of steps.
-    heatmap.click(position={"x": 250, "y": box["height"] - 26 - 11.5 * 14})
-    of_cell = page.get_by_role("link", name=re.compile("^Open expert 4 at step"))
-    expect(of_cell).to_be_visible()
-    step = re.search(r"step (\d+)", of_cell.inner_text())
-    # The keys do the same, from the cell that was clicked.
-    heatmap.press("ArrowRight")
-    following = re.search(r"expert 4, steps? (\d+)", heatmap.locator(".said").inner_text())
-    assert step
-    assert following
-    assert int(following.group(1)) > int(step.group(1))
-    heatmap.press("Enter")
-    opened = sentence("controls.open_expert_in_replay", expert=4, step=following.group(1))
-    expect(page.get_by_role("link", name=opened)).to_be_visible()
-    chart = page.get_by_test_id("stVegaLiteChart").filter(has=page.locator(".mark-line path").nth(15)).first
-    point_at(page, chart)
-    found = chart.evaluate(
-        """(chart) => {
-            const points = [...chart.querySelectorAll(".mark-symbol path")];
-            const paths = points.filter((p) => p.__data__?.datum.expert === 4);
-            const one = paths[Math.floor(paths.length / 2)];
-            one.scrollIntoView({ block: "center" });
-            const [box, datum] = [one.getBoundingClientRect(), one.__data__.datum];
-            return [box.x + box.width / 2, box.y + box.height / 2, datum.x];
-        }"""
-    )
-    page.mouse.click(found[0], found[1])
-    link = page.get_by_role("link", name=sentence("controls.open_expert_in_replay", expert=4, step=found[2]))
-    expect(link).to_be_visible()
-    settled(page)
-    link.click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.replay"))
-    expect(page.get_by_text(sentence("bias_step.expert_load", step=found[2], expert=4))).to_be_visible()
-    settled(page)
-    for part in ("layer=2", "expert=4", f"step={found[2]}"):
-        assert part in page.url
-
-
 # The steps that sentences name whenever something changes on the page.
 STEPS_NAMED = """() => {
     const places = [...document.querySelectorAll('.st-key-panels, .st-key-bias_step')];
@@ -311,47 +268,6 @@ def test_a_report_that_gets_lost_is_told_again(replay: Page) -> None:
     )
     page.keyboard.press("ArrowRight")
     expect(page.get_by_text(sentence("replay.step_after", step=201))).to_be_visible()
-
-
-def test_layers_change_at_the_same_step_and_expert_and_the_path_above_leads_up_again(
-    page: Page, shipped: AppServer
-) -> None:
-    visit(page, shipped, f"{PATH}&expert=6")
-    page.keyboard.press("j")
-    wait_for_layer(page, 2)
-    assert step_of(page) == 200
-    assert "layer=2" in page.url
-    assert "expert=6" in page.url
-    assert ask(page, "matrix.first[0]") == 0
-    assert ask(page, "column") == 200
-    assert ask(page, "expert") == 6
-    page.keyboard.press("k")
-    wait_for_layer(page, 1)
-    page.keyboard.press("k")
-    wait_for_layer(page, 0)
-    page.keyboard.press("k")
-    settled(page)
-    # The first layer leaves out its parameter.
-    assert ask(page, "settings.layer") == 0
-    assert step_of(page) == 200
-    # Two quick keys are two layers.
-    page.keyboard.press("j")
-    page.keyboard.press("j")
-    wait_for_layer(page, 2)
-    assert step_of(page) == 200
-    # From the expert to its layer, its run and the comparison.
-    expect(page.locator("output", has_text="step 200").first).to_be_visible()
-    page.get_by_role("button", name="expert 6").click()
-    expect(page.get_by_text(sentence("replay.step_after", step=799))).to_be_visible()
-    assert "expert=6" in page.url
-    page.get_by_role("button", name="layer 2", exact=True).click()
-    settled(page)
-    assert "expert=" not in page.url
-    page.locator(".st-key-crumbs").get_by_role("link").last.click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.compare"))
-    settled(page)
-    assert f"runs={LOSS_FREE}" in page.url
-    assert "layer=2" in page.url
 
 
 def test_typing_and_buttons_keep_their_keys(replay: Page) -> None:
@@ -450,6 +366,96 @@ def test_a_click_on_a_bias_line_opens_that_step_and_it_follows_the_playhead(repl
     page.keyboard.press("End")
     expect(page.get_by_text(sentence("bias_step.expert_load", step=799, expert=9))).to_be_visible()
     expect(page.get_by_text(sentence("bias_step.evaluation_biases", step=799))).to_be_visible()
+
+
+def click_in_compare_offers_that_step_in_replay(page: Page) -> None:
+    heatmap = page.get_by_role("group", name=re.compile("^Expert load of"))
+    heatmap.locator("canvas").wait_for()
+    settled(page)
+    box = heatmap.locator("canvas").bounding_box()
+    assert box is not None
+    # Sixteen rows of 14 pixels, and below them the axis of steps.
+    heatmap.click(position={"x": 250, "y": box["height"] - 26 - 11.5 * 14})
+    of_cell = page.get_by_role("link", name=re.compile("^Open expert 4 at step"))
+    expect(of_cell).to_be_visible()
+    step = re.search(r"step (\d+)", of_cell.inner_text())
+    # The keys do the same, from the cell that was clicked.
+    heatmap.press("ArrowRight")
+    following = re.search(r"expert 4, steps? (\d+)", heatmap.locator(".said").inner_text())
+    assert step
+    assert following
+    assert int(following.group(1)) > int(step.group(1))
+    heatmap.press("Enter")
+    opened = sentence("controls.open_expert_in_replay", expert=4, step=following.group(1))
+    expect(page.get_by_role("link", name=opened)).to_be_visible()
+    chart = page.get_by_test_id("stVegaLiteChart").filter(has=page.locator(".mark-line path").nth(15)).first
+    point_at(page, chart)
+    found = chart.evaluate(
+        """(chart) => {
+            const points = [...chart.querySelectorAll(".mark-symbol path")];
+            const paths = points.filter((p) => p.__data__?.datum.expert === 4);
+            const one = paths[Math.floor(paths.length / 2)];
+            one.scrollIntoView({ block: "center" });
+            const [box, datum] = [one.getBoundingClientRect(), one.__data__.datum];
+            return [box.x + box.width / 2, box.y + box.height / 2, datum.x];
+        }"""
+    )
+    page.mouse.click(found[0], found[1])
+    link = page.get_by_role("link", name=sentence("controls.open_expert_in_replay", expert=4, step=found[2]))
+    expect(link).to_be_visible()
+    settled(page)
+    link.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.replay"))
+    expect(page.get_by_text(sentence("bias_step.expert_load", step=found[2], expert=4))).to_be_visible()
+    settled(page)
+    for part in ("layer=2", "expert=4", f"step={found[2]}"):
+        assert part in page.url
+
+
+def test_layers_change_at_the_same_step_and_expert_and_the_path_above_leads_up_to_compare_and_back(
+    replay: Page,
+) -> None:
+    page = replay
+    page.mouse.click(*row_of_player(page, 6, 200))
+    page.wait_for_url(re.compile("expert=6"))
+    page.mouse.move(5, 500)
+    settled(page)
+    page.keyboard.press("j")
+    wait_for_layer(page, 2)
+    assert step_of(page) == 200
+    assert "layer=2" in page.url
+    assert "expert=6" in page.url
+    assert ask(page, "matrix.first[0]") == 0
+    assert ask(page, "column") == 200
+    assert ask(page, "expert") == 6
+    page.keyboard.press("k")
+    wait_for_layer(page, 1)
+    page.keyboard.press("k")
+    wait_for_layer(page, 0)
+    page.keyboard.press("k")
+    settled(page)
+    # The first layer leaves out its parameter.
+    assert ask(page, "settings.layer") == 0
+    assert step_of(page) == 200
+    # Two quick keys are two layers.
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    wait_for_layer(page, 2)
+    assert step_of(page) == 200
+    # From the expert to its layer, its run and the comparison.
+    expect(page.locator("output", has_text="step 200").first).to_be_visible()
+    page.get_by_role("button", name="expert 6").click()
+    expect(page.get_by_text(sentence("replay.step_after", step=799))).to_be_visible()
+    assert "expert=6" in page.url
+    page.get_by_role("button", name="layer 2", exact=True).click()
+    settled(page)
+    assert "expert=" not in page.url
+    page.locator(".st-key-crumbs").get_by_role("link").last.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.compare"))
+    settled(page)
+    assert f"runs={LOSS_FREE}" in page.url
+    assert "layer=2" in page.url
+    click_in_compare_offers_that_step_in_replay(page)
 
 
 def test_the_sign_of_an_event_says_what_happened_and_keys_jump_between_events(

@@ -195,24 +195,20 @@ def look_at(page: Page, expert: int) -> None:
 
 
 def test_a_click_before_the_answer_to_the_last_finds_an_earlier_view(
-    context: BrowserContext, probed_app: AppServer
+    page: Page, socket: DelayedSocket
 ) -> None:
-    socket = DelayedSocket()
-    with context.new_page() as page:
-        page.route_web_socket(re.compile("_stcore/stream"), socket.route)
-        page.goto(f"{probed_app.url}/microscope?run=free&probe=12&token=0")
-        for expert in (0, 1):
-            look_at(page, expert)
-            settled(page)
-        socket.is_holding = True
-        page.get_by_role("button", name="Expert 2", exact=True).click()
-        while not socket.held_count("script_finished"):
-            page.wait_for_timeout(20)
-        page.get_by_role("button", name="Expert 0", exact=True).click()
-        while not socket.held_count("ref_hash"):  # what the server does not send again
-            page.wait_for_timeout(20)
-        socket.release()
-        see_expert(page, 0)
+    for expert in (0, 1):
+        look_at(page, expert)
+        settled(page)
+    socket.is_holding = True
+    page.get_by_role("button", name="Expert 2", exact=True).click()
+    while not socket.held_count("script_finished"):
+        page.wait_for_timeout(20)
+    page.get_by_role("button", name="Expert 0", exact=True).click()
+    while not socket.held_count("ref_hash"):  # what the server does not send again
+        page.wait_for_timeout(20)
+    socket.release()
+    see_expert(page, 0)
 
 
 # The marks of charts of an expert with their places, in any order: exchanged rows come last. What has no
@@ -223,28 +219,37 @@ PICTURES = """() => ["texts", "domains", "company", "onward", "load", "bias"].ma
         .map((mark) => [mark.parentElement, mark].map((one) => one.getAttribute("transform")).join(" ")
             + ["d", "fill", "stroke"].map((key) => mark.getAttribute(key)).join(" ") + mark.textContent)
         .sort().join("\\n"))"""
-# Charts far from the window wait for a frame, so without frames they keep waiting.
-NO_FRAMES = """() => {
-    const frames = [], real = window.requestAnimationFrame;
-    window.requestAnimationFrame = (next) => frames.push(next);
-    window.framesAgain = () => { window.requestAnimationFrame = real; frames.forEach(real); };
+DRAWN = f"(pictures) => JSON.stringify(({PICTURES})()) === JSON.stringify(pictures)"
+# Charts far from the window wait for a frame or for a second of rest, so without them they keep waiting.
+NO_TURNS = """() => {
+    const held = [], frame = window.requestAnimationFrame, timer = window.setTimeout;
+    window.requestAnimationFrame = (next) => held.push(() => frame(next));
+    window.setTimeout = (next, ms, ...rest) => ms === 1000 ? (held.push(next), 0) : timer(next, ms, ...rest);
+    window.turnsAgain = () => {
+        Object.assign(window, { requestAnimationFrame: frame, setTimeout: timer });
+        for (const next of held) next();
+    };
 }"""
 
 
+def pictures_of_a_visit(context: BrowserContext, url: str) -> list[str]:
+    with context.new_page() as fresh:
+        fresh.goto(url)
+        settled(fresh)
+        return list(fresh.evaluate(PICTURES))
+
+
 def test_charts_below_the_window_follow_in_their_turn_or_when_they_are_scrolled_to(
-    page: Page, context: BrowserContext, probed_app: AppServer
+    page: Page, context: BrowserContext
 ) -> None:
     before = page.evaluate(PICTURES)
     # Without scrolling to them.
     page.get_by_role("button", name="Expert 3", exact=True).click()
     settled(page)
-    third = page.evaluate(PICTURES)
+    third = pictures_of_a_visit(context, page.url)
     assert third != before
-    with context.new_page() as fresh:
-        fresh.goto(page.url)
-        settled(fresh)
-        assert fresh.evaluate(PICTURES) == third
-    page.evaluate(NO_FRAMES)
+    page.wait_for_function(DRAWN, arg=third)
+    page.evaluate(NO_TURNS)
     page.get_by_role("button", name="Expert 5", exact=True).click()
     expect(page.get_by_role("heading", name="Expert 5", exact=True)).to_have_count(1)
     expect(page.locator(".st-key-microscope_expert")).to_contain_text("Replay this run with expert 5")
@@ -254,13 +259,25 @@ def test_charts_below_the_window_follow_in_their_turn_or_when_they_are_scrolled_
     old = chart.locator("svg").inner_html()
     chart.scroll_into_view_if_needed()
     expect(chart.locator("svg")).not_to_have_js_property("innerHTML", old)
-    page.evaluate("framesAgain()")
+    page.evaluate("turnsAgain()")
     settled(page)
-    fifth = page.evaluate(PICTURES)
-    with context.new_page() as fresh:
-        fresh.goto(page.url)
-        settled(fresh)
-        assert fresh.evaluate(PICTURES) == fifth
+    page.wait_for_function(DRAWN, arg=pictures_of_a_visit(context, page.url))
+
+
+def test_a_chart_that_is_enlarged_fills_the_window(page: Page) -> None:
+    """Parts that the browser may skip bind to their place what would stand anywhere else."""
+    place = page.locator(".st-key-panel-microscope-load")
+    place.get_by_test_id("stVegaLiteChart").hover()
+    place.get_by_role("button", name="Fullscreen").dispatch_event("click")
+    frame = place.get_by_test_id("stFullScreenFrame")
+    assert page.viewport_size
+    page.wait_for_function(
+        "([frame, width, height]) => { const box = frame.getBoundingClientRect();"
+        "return box.x === 0 && box.y === 0 && box.width === width && box.height === height; }",
+        arg=[frame.element_handle(), page.viewport_size["width"], page.viewport_size["height"]],
+    )
+    page.keyboard.press("Escape")
+    settled(page)
 
 
 def test_another_layer_recolours_the_same_text(page: Page) -> None:

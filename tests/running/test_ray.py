@@ -35,23 +35,18 @@ def config(steps: int = 12) -> RunConfig:
     return make_tiny_config("loss_free", num_steps=steps)
 
 
-def test_run_folders_come_back(ray_cluster: int, tmp_path: Path) -> None:
-    jobs = [Job(config=config(), run_id=f"run-{n}", runs=tmp_path) for n in range(2)]
-    with RunQueue(ray_cluster, RayProcess) as queue:
-        ended = list(queue.run(jobs))
-    assert [job.failure for job in ended] == ["", ""]
-    for job in jobs:
-        assert RunFolder(job.path).info.config_digest == job.config.digest
-        assert RunFolder(job.path).read("steps").height == 12
-
-
-def test_a_training_that_fails_says_why(ray_cluster: int, tmp_path: Path) -> None:
+def test_a_run_folder_comes_back_and_a_training_that_fails_says_why(ray_cluster: int, tmp_path: Path) -> None:
+    """Two tasks of one queue, for one processor."""
+    job = Job(config=config(), run_id="run", runs=tmp_path)
     # No held-out text is that long.
-    job = Job(config=make_tiny_config("none", sequence_length=10**6), run_id="bad", runs=tmp_path)
+    bad = Job(config=make_tiny_config("none", sequence_length=10**6), run_id="bad", runs=tmp_path)
     with RunQueue(ray_cluster, RayProcess) as queue:
-        (ended,) = queue.run([job])
-    assert ended.state == "failed"
-    assert "bad: " in ended.problem
+        ended = {one.run_id: one for one in queue.run([job, bad])}
+    assert ended["run"].failure == ""
+    assert RunFolder(job.path).info.config_digest == job.config.digest
+    assert RunFolder(job.path).read("steps").height == 12
+    assert ended["bad"].state == "failed"
+    assert "bad: " in ended["bad"].problem
 
 
 def test_a_killed_worker_is_tried_again(ray_cluster: int, tmp_path: Path) -> None:

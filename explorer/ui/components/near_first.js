@@ -66,7 +66,7 @@ class Turns {
 
 /** Whether the browser lays out and paints the place of a view. */
 function isRendered(view) {
-  return view.container()?.checkVisibility({ contentVisibilityAuto: true }) ?? true;
+  return view.container()?.checkVisibility?.({ contentVisibilityAuto: true }) ?? true;
 }
 
 /** Which views are far from the window, as the browser reports it; a new one counts as near. */

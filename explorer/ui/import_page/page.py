@@ -49,7 +49,8 @@ def show_page() -> None:
     )
     with st.expander("Formats and samples", icon=":material/list:"):
         show_samples()
-        st.markdown("\n".join(f"- {show.plain(label)}" for label in labels(list_formats()).values()))
+        with st.container(key="formats"):
+            st.markdown("\n".join(f"- {show.plain(label)}" for label in labels(list_formats()).values()))
     job = JOB.get()
     if job is not None:
         if job.is_open:

@@ -83,7 +83,7 @@ def _list(course: Course) -> None:
     )
     for sentence in course.problems:
         st.warning(show.plain(sentence), icon=":material/draft:")
-    grid = st.container(key="lesson_links").grid(2, min_column_width=330)
+    grid = st.container(key="lesson_links").grid(3, min_column_width=290)
     for number, lesson in enumerate(course, start=1):
         with grid.container(border=True, height="stretch"):
             links.page("lessons", f"{number} · {lesson.title}", lesson=lesson.slug, **_resumed(lesson))

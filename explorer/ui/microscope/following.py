@@ -11,7 +11,10 @@ from explorer.figures.panel import Question, slug
 from explorer.ui.shared import panels, store
 
 EXPERT, DOMAINS, SATURATION, REPLAY, AGREEMENT = "expert", "domains", "saturation", "replay", "agreement"
-PARTS = (EXPERT, DOMAINS, SATURATION, REPLAY, AGREEMENT)
+HEIGHTS = {EXPERT: 1220, DOMAINS: 1130, SATURATION: 490, REPLAY: 80, AGREEMENT: 80}
+"""Pixels of a part that the browser has not laid out yet: what it takes of a page of usual width."""
+PANEL_HEIGHT = 410
+PARTS = tuple(HEIGHTS)
 
 
 _FULL_SCREEN = 'body[style*="overflow: hidden"] *'
@@ -38,8 +41,14 @@ def place(part: str, questions: Iterable[Question]) -> DeltaGenerator:
 def dress() -> None:
     """How the parts look; outside of their fragments, which send nothing that does not change."""
     places = ", ".join(f".st-key-{fragment_of(part)}" for part in PARTS)
+    panels_of_expert = f".st-key-{fragment_of(EXPERT)} [class*=st-key-panel-]"
+    heights = {f".st-key-{fragment_of(part)}": height for part, height in HEIGHTS.items()}
+    sizes = "".join(
+        f"{place} {{ contain-intrinsic-height: auto {height}px; }}"
+        for place, height in {**heights, panels_of_expert: PANEL_HEIGHT}.items()
+    )
     st.html(
         f"<style>:is({places}) [data-stale] {{ opacity: 1 !important; }}"
-        f":is({places}, .st-key-{fragment_of(EXPERT)} [class*=st-key-panel-]):not({_FULL_SCREEN}) {{ "
-        "content-visibility: auto; contain-intrinsic-size: auto 400px; overflow-clip-margin: 8px; }</style>"
+        f":is({places}, {panels_of_expert}):not({_FULL_SCREEN}) {{ "
+        f"content-visibility: auto; overflow-clip-margin: 8px; }} {sizes}</style>"
     )

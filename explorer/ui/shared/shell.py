@@ -29,7 +29,8 @@ _KNOWN = state.Slot[int | None]("runs_read", None)
 # line that opens a section is no fainter than other text. Segments are as high as the fields beside them, so
 # that their labels stand on one line. No paragraph and no title ends in a line of one word. On a phone the
 # name of a run has a line of its own. The name of a chosen run or rule may be longer than its box is wide:
-# the box is as high as all names. A link to another view of the same page is no current page.
+# the box is as high as all names.
+# Formats are listed in columns. A link to another view of the same page is no current page.
 _READABLE = """
 [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p,
 [data-testid="stButtonGroup"] button { color: inherit !important; }
@@ -48,6 +49,7 @@ _READABLE = """
   max-width: none; white-space: normal; overflow-wrap: anywhere; line-height: 1.3; padding-block: .15rem; }
 [class*="st-key-lesson_links"] a:not(:hover) { background: transparent !important; }
 [data-testid="stExpander"] summary { opacity: 1 !important; }
+.st-key-formats ul { columns: 3 17rem; }
 [data-testid="stButtonGroup"] [data-variant="segmented_control"] { min-height: 2.5rem; }
 [data-testid="stPageLink-NavLink"] :is(span:has(p), [data-testid="stMarkdownContainer"], p) {
   white-space: normal; }

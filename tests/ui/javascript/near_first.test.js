@@ -150,3 +150,18 @@ test("charts are drawn together until they have taken long", async (t) => {
   for (let i = 0; i < 3; i++) await new Promise((resolve) => setTimeout(resolve));
   assert.deepEqual(order, [1, 1, 1000, 1]);
 });
+
+test("a chart that the browser skips is drawn once no chart has been given rows for a second", async (t) => {
+  const [skipped, other] = [await view(false), await view(false)];
+  skipped.place.checkVisibility = ({ contentVisibilityAuto }) => !contentVisibilityAuto;
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  skipped.pulse("rows").runAsync();
+  for (const next of frames.splice(0)) next();
+  t.mock.timers.tick(900);
+  other.pulse("rows").runAsync();
+  for (const next of frames.splice(0)) next();
+  t.mock.timers.tick(900);
+  assert.deepEqual([skipped.drawn, other.drawn], [[], ["rows"]]);
+  t.mock.timers.tick(100);
+  assert.deepEqual(skipped.drawn, ["rows"]);
+});
