@@ -6,17 +6,18 @@ from explorer.figures import aux_loss_cost
 from explorer.figures import course as course_files
 from explorer.ui.shared import links, show
 
-ANCHOR, TABLE = "aux-loss-cost", "aux_loss_cost_table"
-# Four columns on a phone would be a word wide each: a row becomes a paragraph that begins with its name.
+ANCHOR = "aux-loss-cost"
+KEY = "aux_loss_cost"
 _ON_A_PHONE = f"""
 @media (max-width: 640px) {{
-  .st-key-{TABLE} :is(table, tbody, tr) {{ display: block; }}
-  .st-key-{TABLE} thead {{ display: none; }}
-  .st-key-{TABLE} td {{ display: block; width: auto; border: 0; padding: .1rem 0; }}
-  .st-key-{TABLE} td:first-child {{ font-weight: 600; padding-top: .6rem; }}
-  .st-key-{TABLE} td:last-child {{ padding-bottom: .6rem; }}
-  .st-key-{TABLE} tr {{ border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }} }}
+  .st-key-{KEY} thead {{ display: none; }}
+  .st-key-{KEY} tr {{ display: block; padding-block: .5rem; }}
+  .st-key-{KEY} tr + tr {{ border-top: 1px solid color-mix(in srgb, currentColor 20%, transparent); }}
+  .st-key-{KEY} td {{
+    border: 0 !important; display: block; padding-block: .1rem !important; width: auto !important; }}
+  .st-key-{KEY} td:first-child {{ font-weight: 600; }} }}
 """
+"""Four columns are too narrow for sentences: a row becomes a block, its first cell the heading."""
 LESSONS = (
     "the-dilemma-of-the-auxiliary-loss",
     "scope-the-hidden-variable",
@@ -30,17 +31,16 @@ def card() -> None:
     answer = aux_loss_cost.answer()
     if not answer:
         return
-    with st.container(border=True):
+    with st.container(border=True, key=KEY):
+        st.html(f"<style>{_ON_A_PHONE}</style>")
         st.subheader(aux_loss_cost.QUESTION, anchor=ANCHOR)
         st.markdown(show.plain(answer))
-        st.html(f"<style>{_ON_A_PHONE}</style>")
-        with st.container(key=TABLE):
-            st.table(
-                aux_loss_cost.table(),
-                border="horizontal",
-                hide_index=True,
-                alt="Table of the parts of the price, each with its measured value and verdict",
-            )
+        st.table(
+            aux_loss_cost.table(),
+            border="horizontal",
+            hide_index=True,
+            alt="Table of the parts of the price, each with its measured value and verdict",
+        )
         show.note(
             "Values are mean paired differences with the half width of their 95 % interval. Verdicts are "
             "corrected for all comparisons of this page; open a claim below for its runs."

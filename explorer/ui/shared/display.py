@@ -141,18 +141,19 @@ def embed(place: DeltaGenerator) -> None:
         _UNKNOWN.put("" if is_known else asked)
         st.rerun()
     if asked and not is_known:
-        place.warning(_unknown(asked, keys), icon=":material/link_off:")
+        _say_unknown(place.container(), asked, keys)
     elif is_embedded() and is_known:
         st.html(f"<style>{_embedded(name)}</style>")
 
 
-def _unknown(name: str, keys: Sequence[str]) -> str:
+def _say_unknown(place: DeltaGenerator, name: str, keys: Sequence[str]) -> None:
     """What a page says of a panel that it lacks, with a link to the one of the most similar name."""
-    sentence = plain(
+    sentence = (
         f"The link asks for the panel “{urls.quoted(name)}”, which this page does not have. "
         "The whole page is shown."
     )
-    similar = get_close_matches(name, keys, 1)
+    place.warning(plain(sentence), icon=":material/link_off:")
     address = [(key, value) for key in st.query_params if key != PANEL for value in urls.values_of(key)]
-    links = [f"[{plain(key)}](?{urlencode([*address, (PANEL, key)])})" for key in similar]
-    return sentence + "".join(f" The most similar name is {link}." for link in links)
+    for key in get_close_matches(name, keys, 1):
+        link = urlencode([*address, (PANEL, key)])
+        place.markdown(f"The most similar name is [{plain(key)}](?{link}).")
