@@ -36,7 +36,7 @@ def up_to_a_step(store: Store, arms: ArmSet, settings: None) -> Panel:
 
 
 def _runs_of(arms: ArmSet) -> str:
-    """`Seed 0`, where every arm's first run has it."""
+    """`Seed 0`, if the first run of every arm has it."""
     seeds = {arm.first.seed for arm in arms}
     (seed, *others) = seeds
     return "One run per arm" if others or seed is None else f"Seed {seed}"
