@@ -104,16 +104,17 @@ def _arrows(base: alt.Chart, y: alt.Y, size: int) -> list[alt.Chart]:
     """The bias as an arrow from each score, and a ring where the score alone would have been chosen."""
     moved = base.transform_filter("isValid(datum.compared)")
     shaft = moved.mark_rule(strokeWidth=2.5).encode(y=y, y2=alt.Y2("compared:Q"))
-    up = moved.transform_filter("datum.compared > datum.score").mark_point(
-        shape="triangle-up", filled=True, opacity=1, size=size
-    )
-    down = moved.transform_filter("datum.compared < datum.score").mark_point(
-        shape="triangle-down", filled=True, opacity=1, size=size
+    # One layer for both directions: a layer without rows would leave its axis without an extent.
+    head = moved.mark_point(
+        shape=alt.ExprRef("datum.compared > datum.score ? 'triangle-up' : 'triangle-down'"),
+        size=alt.ExprRef(f"datum.compared === datum.score ? 0 : {size}"),
+        filled=True,
+        opacity=1,
     )
     ring = base.transform_filter("datum.before").mark_point(
         shape="circle", filled=False, strokeWidth=2, opacity=1, size=size + 40
     )
-    return [shaft, *(mark.encode(y=alt.Y("compared:Q")) for mark in (up, down)), ring.encode(y=y)]
+    return [shaft, head.encode(y=alt.Y("compared:Q")), ring.encode(y=y)]
 
 
 def _cuts(cuts: pl.DataFrame) -> list[alt.Chart]:

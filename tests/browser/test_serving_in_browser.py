@@ -25,7 +25,7 @@ def test_every_chart_is_drawn_and_a_layer_follows_the_address(
     settled(page)
     ends = sentence("serving.planned_and_judged", plan="steps 0–5", judge="steps 6–11")
     expect(page.get_by_text(re.compile(re.escape(ends), re.IGNORECASE))).to_be_visible()
-    expect(page.locator('[data-testid="stVegaLiteChart"] svg.marks')).to_have_count(12)
+    expect(page.locator('[data-testid="stVegaLiteChart"] svg.marks')).to_have_count(11)
     page.get_by_role("radio", name="0", exact=True).first.click()
     expect(page.get_by_text(re.compile(r"Layer 0, steps 0–5:"))).to_be_visible()
     expect(page.get_by_text(sentence("serving.layer_of_batches", layer=0))).to_have_count(4)

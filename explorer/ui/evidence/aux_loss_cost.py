@@ -7,6 +7,17 @@ from explorer.figures import course as course_files
 from explorer.ui.shared import links, show
 
 ANCHOR = "aux-loss-cost"
+KEY = "aux_loss_cost"
+_ON_A_PHONE = f"""
+@media (max-width: 640px) {{
+  .st-key-{KEY} thead {{ display: none; }}
+  .st-key-{KEY} tr {{ display: block; padding-block: .5rem; }}
+  .st-key-{KEY} tr + tr {{ border-top: 1px solid color-mix(in srgb, currentColor 20%, transparent); }}
+  .st-key-{KEY} td {{
+    border: 0 !important; display: block; padding-block: .1rem !important; width: auto !important; }}
+  .st-key-{KEY} td:first-child {{ font-weight: 600; }} }}
+"""
+"""Four columns are too narrow for sentences: a row becomes a block, its first cell the heading."""
 LESSONS = (
     "the-dilemma-of-the-auxiliary-loss",
     "scope-the-hidden-variable",
@@ -20,7 +31,8 @@ def card() -> None:
     answer = aux_loss_cost.answer()
     if not answer:
         return
-    with st.container(border=True):
+    with st.container(border=True, key=KEY):
+        st.html(f"<style>{_ON_A_PHONE}</style>")
         st.subheader(aux_loss_cost.QUESTION, anchor=ANCHOR)
         st.markdown(show.plain(answer))
         st.table(

@@ -20,7 +20,7 @@ ENTRIES = ("ArrowVegaLiteChart.", "embed.", "loadVegaEmbed.", "BidiComponent.", 
 """How the names of the scripts begin: those of charts, and of what stands beside the first one."""
 EVERYWHERE = ("ButtonGroup.", "DownloadButton.")
 """Those of every page but the Overview, whose first picture has neither."""
-FORMULAS = "rehype-katex."
+FORMULAS, CODE = "rehype-katex.", "StreamlitSyntaxHighlighter."
 OF_PAGE = {
     "compare": ("Multiselect.", "Selectbox.", "DataFrame."),
     "replay": ("Selectbox.", "NumberInput.", FORMULAS),
@@ -28,9 +28,9 @@ OF_PAGE = {
     "serving": ("Selectbox.", "Slider."),
     "playground": ("Selectbox.", "NumberInput.", "Slider.", FORMULAS),
     "theory": ("Selectbox.", "NumberInput.", "Slider.", FORMULAS),
-    "train": ("Multiselect.", "Selectbox.", "NumberInput.", "TextInput.", "Checkbox.", "Button."),
+    "train": ("Multiselect.", "Selectbox.", "NumberInput.", "TextInput.", "Checkbox.", "Button.", CODE),
     "import": ("FileUploader.",),
-    "evidence": ("Selectbox.", "Table.", "DataFrame."),
+    "evidence": ("Selectbox.", "Table.", "DataFrame.", CODE),
     "glossary": ("Selectbox.", "Slider.", "TextInput.", "Table.", FORMULAS),
 }
 """Path of a page -> the scripts of what else it shows first."""

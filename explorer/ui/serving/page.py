@@ -151,8 +151,8 @@ def _hot_set(run: Run, judged: Run) -> None:
             else:
                 show.question(questions[key], stays=True)
     popularity = questions["serving_popularity"]
-    if place := unfolded("popularity", POPULARITY, [popularity]):
-        with place:
+    if section := unfolded("popularity", POPULARITY, [popularity]):
+        with section:
             show.question(popularity, stays=True)
 
 
