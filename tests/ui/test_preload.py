@@ -54,6 +54,10 @@ def test_a_page_is_told_of_hosts_what_the_server_would_say() -> None:
         assert name in text, f"Streamlit's page no longer knows {name}"
 
 
+def test_an_address_that_a_host_has_set_is_kept() -> None:
+    assert b"window.__streamlit ??= {" in backend.script()
+
+
 @pytest.mark.parametrize("page", ["", *preload.OF_PAGE, "lessons"])
 def test_a_page_names_the_scripts_of_what_it_shows_first(page: str) -> None:
     head = preload.links(page).decode()

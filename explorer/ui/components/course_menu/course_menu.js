@@ -9,7 +9,7 @@ function isForThisPage(event, entry) {
 }
 
 export default function follow({ data }) {
-  const act = (event) => {
+  const redirect = (event) => {
     const entry = event.target.closest?.(ENTRIES);
     const link = document.querySelector(`.st-key-${CSS.escape(data.link)} a`);
     if (!link || !isForThisPage(event, entry)) return;
@@ -17,6 +17,6 @@ export default function follow({ data }) {
     event.stopPropagation();
     link.click();
   };
-  document.addEventListener("click", act, true);
-  return () => document.removeEventListener("click", act, true);
+  document.addEventListener("click", redirect, { capture: true });
+  return () => document.removeEventListener("click", redirect, { capture: true });
 }
