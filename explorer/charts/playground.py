@@ -11,6 +11,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import event_marks, inks, series, switches, theme
+from explorer.charts.anchored import anchored
 from explorer.charts.labels import EndLabel, break_label, end_labels
 from explorer.charts.loads import load_bars
 from explorer.charts.playhead import playhead_layers
@@ -135,6 +136,8 @@ def trajectories(
         .mark_line(clip=True, strokeWidth=2.2, color=OF_EACH)
         .encode(tooltip=[alt.Tooltip("expert:N"), alt.Tooltip("value:Q", format="+.4f")])
     )
+    # Without a bias no line is bold. Lines placed in pixels need their rows in the order of steps, as they are.
+    bold = anchored(bold)
     # Two invisible points make two panels beside each other share their y axis.
     edge = alt.Chart(limits).mark_point(opacity=0).encode(y=alt.Y("limit:Q", title=y_title, scale=scale))
     marks = event_marks.event_layers(events)

@@ -23,6 +23,7 @@ ENTRIES = (
     "load_map/load_map.js",
     "text_table/text_table.js",
     "terms/terms.js",
+    "course_menu/course_menu.js",
 )
 NODE = shutil.which("node")
 OUTSIDE = ["fetch(", "XMLHttpRequest", "localStorage", "eval(", "http://", "https://"]

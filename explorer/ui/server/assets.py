@@ -9,6 +9,7 @@ import asyncio
 import gzip
 import ipaddress
 import mimetypes
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -49,8 +50,10 @@ class Assets:
             # Not in a thread: files are in the system's cache, and the largest takes a millisecond.
             body = file.read_bytes()
         headers.append((b"content-length", str(len(body)).encode()))
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body if scope["method"] == "GET" else b""})
+        # While the server ends it cancels answers that a browser does not read: no error for its log.
+        with suppress(asyncio.CancelledError):
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body if scope["method"] == "GET" else b""})
 
 
 def _file(scope: Scope) -> Path | None:

@@ -141,18 +141,19 @@ def embed(place: DeltaGenerator) -> None:
         _UNKNOWN.put("" if is_known else named)
         st.rerun()
     if named and not is_known:
-        place.warning(_unknown(named, keys), icon=":material/link_off:")
+        _warn_unknown(place.container(), named, keys)
     elif is_embedded() and is_known:
         st.html(f"<style>{_embedded(name)}</style>")
 
 
-def _unknown(name: str, keys: Sequence[str]) -> str:
-    """The warning about a panel that the page lacks, with a link to the one of the most similar name."""
-    sentence = plain(
+def _warn_unknown(place: DeltaGenerator, name: str, keys: Sequence[str]) -> None:
+    """Say that the page lacks a panel, with a link to the panel of the most similar name."""
+    sentence = (
         f"The link asks for the panel “{urls.quoted(name)}”, which this page does not have. "
         "The whole page is shown."
     )
-    similar = get_close_matches(name, keys, 1)
+    place.warning(plain(sentence), icon=":material/link_off:")
     address = [(key, value) for key in st.query_params if key != PANEL for value in urls.values_of(key)]
-    links = [f"[{plain(key)}](?{urlencode([*address, (PANEL, key)])})" for key in similar]
-    return sentence + "".join(f" The most similar name is {link}." for link in links)
+    for key in get_close_matches(name, keys, 1):
+        link = urlencode([*address, (PANEL, key)])
+        place.markdown(f"The most similar name is [{plain(key)}](?{link}).")
