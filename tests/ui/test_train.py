@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from app_pages import Opener, words
 from forked import launched, needs_fork_server
 from sentences import pattern, sentence
@@ -97,9 +98,9 @@ def test_rows_of_fields_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> Non
 
     def columns(number: int, **_: object) -> list[AbstractContextManager[None]]:
         rows.append(number)
-        return [nullcontext()] * number
+        return [nullcontext() for _ in range(number)]
 
-    monkeypatch.setattr(form.st, "columns", columns)
+    monkeypatch.setattr(st, "columns", columns)
     monkeypatch.setattr(form, "widget", lambda field, key: f"{key} {field.path}")
     assert list(form.in_rows(fields, "key")) == [(field, f"key {field.path}") for field in fields]
     assert rows == [form.PER_ROW, form.PER_ROW]
