@@ -1,7 +1,7 @@
-"""Marks that stand on the axes of a figure's other layers, without a say in how far these reach.
+"""Marks placed by the scales of a figure's other layers, so that they do not extend the axes.
 
-A layer whose rows may be missing (events, a playhead, labels) would otherwise give its axis an extent from
-nothing, of which Vega warns.
+A layer that may have no rows (events, a playhead, labels) would otherwise add an undefined extent to its
+axis, and Vega warns about that.
 """
 
 from typing import Any
@@ -10,14 +10,17 @@ import altair as alt
 
 _VALUES: dict[str, Any] = {"x": alt.XValue, "x2": alt.X2Value, "y": alt.YValue, "y2": alt.Y2Value}
 _ACROSS = {"x": ("y", "height"), "y": ("x", "width")}
-"""Axis -> the other one, and the signal that is its length."""
+"""Axis -> the other axis, and the signal that holds the length of that one."""
+EDGE_PX = 8
+"""How far outside the plot a mark may lie and still be shown: a bin stands at its end, so the axis may begin
+a little after the first step."""
 
 
 def anchored(chart: alt.Chart) -> alt.Chart:
-    """The chart with its places in pixels, by the scales that the other layers make.
+    """The chart with its positions in pixels, by the scales of the other layers.
 
-    A rule or a rectangle that names one axis alone goes across the whole plot, as it does by a field. The
-    fields of places must not be null: a scale takes null for 0.
+    A rule or a rectangle with a position on one axis only goes across the whole plot, as it does with a
+    field. The fields must not be null: a scale takes null for 0.
     """
     fields = {name: field for name in _VALUES if (field := _field(chart, name))}
     places = {name: _VALUES[name](alt.expr(at(name[0], field))) for name, field in fields.items()}

@@ -126,8 +126,8 @@ def _reference_layers(references: Mapping[str, tuple[float, float]]) -> list[Any
         ],
     )
     strip = base.mark_rect(color=theme.REFERENCE_BAND.expr, opacity=0.45).encode(y2=alt.Y2("p95:Q"))
-    # In the mark and not by a scale, which the runs' own dashes would share; and not a layer each, of
-    # which one would often be empty.
+    # Not by a scale, which would be shared with the runs' own dashes, and not in a layer per baseline, since
+    # one of them would often be empty.
     dash = alt.ExprRef(f"datum.name === '{REFERENCE_LABELS['resampled']}' ? [6, 3] : [2, 2]")
     rule = base.mark_rule(color=theme.REFERENCE.expr, strokeWidth=1.4, strokeDash=dash)
     return [strip, rule]

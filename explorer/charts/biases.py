@@ -46,8 +46,8 @@ def bias_trajectories(
     have no say (`routing.outranking`), None where there is none; a dashed line lies that far below the
     highest bias wherever an expert has fallen under it. `events`: of this layer, see
     `event_marks.event_layers`. `band`: the spread behind the lines (`bias_band.band_layers`), where
-    `frame` holds only some of very many experts. `widest`: the step to be marked with how far apart its
-    biases are.
+    `frame` holds only some of very many experts. `widest`: a step to mark, with the distance between
+    its lowest and highest bias.
     """
     if frame.is_empty() or frame["bias_mean"].null_count() == frame.height:
         is_odd = NOT_FINITE in frame.columns and bool((frame[NOT_FINITE] > 0).any())
@@ -228,7 +228,7 @@ def _widest_layers(widest: Widest | None) -> list[alt.Chart]:
         x=alt.X("x:Q"), y=alt.Y("middle:Q"), text=alt.Text("words:N")
     )
     look: dict[str, Any] = {"align": "left", "dx": 8, "fontSize": 12, "fontWeight": 600}
-    # The page's colour around the letters keeps them readable over the lines.
+    # An outline in the page's colour keeps the letters readable over the lines.
     halo = name.mark_text(stroke=alt.ExprRef("background"), strokeWidth=4, strokeJoin="round", **look)
     layers = [
         rule.encode(x=alt.X("x:Q"), y=alt.Y("low:Q"), y2=alt.Y2("high:Q")),

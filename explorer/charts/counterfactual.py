@@ -38,7 +38,7 @@ def bias_paths(frame: pl.DataFrame, *, named: list[int], height: int = 260) -> t
     faint = replayed.mark_line(color=theme.FAINT_LINE.expr, strokeWidth=0.9, opacity=0.55)
     layers: list[Any] = [faint.encode(detail=alt.Detail("expert:N"))]
     names = pl.DataFrame({"expert": named, "ink": list(range(len(named)))})
-    # What was not recorded has no layer: an empty one would leave its axes without an extent.
+    # A path without rows has no layer: an empty one would leave its axes without an extent.
     present = set(frame.filter(pl.col("expert").is_in(named))["path"])
     for path, dash, width in ((RECORDED, [4, 3], 1.6), (REPLAYED, [1, 0], 2.4)):
         if path not in present:

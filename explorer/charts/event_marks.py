@@ -11,7 +11,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import theme
-from explorer.charts.anchored import anchored
+from explorer.charts.anchored import EDGE_PX, anchored, at
 from explorer.charts.theme import Ink, RunStyle
 from explorer.metrics.events import event_name
 
@@ -29,8 +29,7 @@ NUMBER_PX = 12.0
 """From the middle of a symbol to that of its number."""
 BESIDE_PX = 28.0
 """From a symbol to the next one in its row, at least, for a number between them."""
-_INSIDE = "inrange(scale('x', datum.event_step), [-8, width + 8])"
-"""A bin stands at its end, so the axis may begin a little after the first step."""
+_INSIDE = f"inrange({at('x', 'event_step')}, [-{EDGE_PX}, width + {EDGE_PX}])"
 SEVERAL = "several"
 MOST_WORDS = 4
 """Kinds that a tooltip spells out."""

@@ -11,9 +11,10 @@ from explorer.charts.plane_rows import SCOPE_SHAPES
 from explorer.charts.strength_marks import mark_of
 
 LIGHTER = (0.0, 0.25, 0.12)
-"""Shares of the way to the page's ground for arms of one method: the first has the colour of the method. Mark
-and dash tell them apart; the lightness only helps."""
-DASH_LEGEND_PX = 600
+"""How far arms of one method are mixed into the page's background; the first keeps the colour of the method.
+Mark and dash distinguish the arms; lightness only helps."""
+POINT_SYMBOL, LINE_SYMBOL = 110, 600
+"""Areas of legend symbols in square pixels; that of a line is long enough to show its dash."""
 MOST_ARMS = 8
 """With more arms, those that a claim does not name share one grey and one entry of the legend."""
 OTHERS = "other arms"
@@ -43,7 +44,7 @@ def _arms(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _nth(frame: pl.DataFrame) -> pl.DataFrame:
-    """The arms of `_arms` with the place of each among those of its method and count scope."""
+    """The arms of `_arms`, each with its index `nth` among those of its method and count scope."""
     return _arms(frame).with_columns(nth=pl.int_range(pl.len()).over("family", "scope"))
 
 
@@ -72,7 +73,7 @@ def _arm_dashes(frame: pl.DataFrame) -> alt.Scale:
 
 
 def _arm_shapes(frame: pl.DataFrame) -> alt.Scale:
-    """The mark of each arm: the outline of its count scope, filled for the first arm."""
+    """The mark of each arm: the outline of its count scope, with another inside for further arms."""
     arms = _nth(frame)
     other = SCOPE_SHAPES["other"]
     shapes = [
@@ -82,15 +83,15 @@ def _arm_shapes(frame: pl.DataFrame) -> alt.Scale:
     return alt.Scale(domain=arms["arm"].to_list(), range=shapes)
 
 
-def _arm_legend(symbol_size: int = 110) -> alt.Legend:
-    """Arms by twos, in one column on a phone. symbol_size: large for lines, whose dash it shows."""
+def _arm_legend(symbol_size: int) -> alt.Legend:
+    """The arms in two columns, on a phone in one. symbol_size: `POINT_SYMBOL` or `LINE_SYMBOL`."""
     return alt.Legend(
         orient="top",
         title=None,
         columns=theme.columns_that_fit(2, 300),
         labelLimit=260,
         symbolOpacity=1,
-        symbolStrokeWidth=0 if symbol_size == 110 else 2.4,
+        symbolStrokeWidth=2.4 if symbol_size == LINE_SYMBOL else 0,
         symbolSize=symbol_size,
     )
 
@@ -109,8 +110,8 @@ def plane(frame: pl.DataFrame, named: Collection[str] = ()) -> theme.Figure:
                 title="held-out loss (nats per token)",
                 scale=alt.Scale(zero=False, padding=8),
             ),
-            color=alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend()),
-            shape=alt.Shape("arm:N", scale=_arm_shapes(frame), legend=_arm_legend()),
+            color=alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend(POINT_SYMBOL)),
+            shape=alt.Shape("arm:N", scale=_arm_shapes(frame), legend=_arm_legend(POINT_SYMBOL)),
             tooltip=[
                 alt.Tooltip("name:N", title="arm"),
                 alt.Tooltip("seed:Q"),
@@ -127,7 +128,7 @@ def course(frame: pl.DataFrame, named: Collection[str] = ()) -> theme.Figure:
     """MaxVio batch over training: every run thin, arm means thick. frame: arm, family, scope,
     run, share, max_vio; named: arms that keep their colour where there are many."""
     frame = folded(frame, named)
-    colour = alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend(DASH_LEGEND_PX))
+    colour = alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend(LINE_SYMBOL))
     base = alt.Chart(frame).encode(
         x=alt.X("share:Q", title="share of the training steps (%)"),
         y=alt.Y("max_vio:Q", title=theme.AXIS["max_vio"]),
@@ -136,7 +137,7 @@ def course(frame: pl.DataFrame, named: Collection[str] = ()) -> theme.Figure:
     thin = base.mark_line(strokeWidth=0.8, opacity=0.3).encode(detail=alt.Detail("run:N"))
     keys = ("arm", "name", "share")
     mean = alt.Chart(frame.group_by(*keys, maintain_order=True).agg(pl.col("max_vio").mean()))
-    dash = alt.StrokeDash("arm:N", scale=_arm_dashes(frame), legend=_arm_legend(DASH_LEGEND_PX))
+    dash = alt.StrokeDash("arm:N", scale=_arm_dashes(frame), legend=_arm_legend(LINE_SYMBOL))
     weight = alt.condition(alt.datum.arm == OTHERS, alt.value(1.2), alt.value(2.4))
     thick = mean.mark_line().encode(
         strokeWidth=weight,
@@ -153,13 +154,13 @@ def course(frame: pl.DataFrame, named: Collection[str] = ()) -> theme.Figure:
 def by_length(frame: pl.DataFrame) -> theme.Figure:
     """Excess imbalance over the context's length: every seed thin, arm means thick. frame: arm, family,
     scope, run, factor, excess."""
-    colour = alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend(DASH_LEGEND_PX))
+    colour = alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend(LINE_SYMBOL))
     axis = alt.Axis(labelExpr="datum.label + '×'", labelAngle=0)
     x = alt.X("factor:O", title="context over the training length", axis=axis)
     base = alt.Chart(frame).encode(x=x, y=alt.Y("excess:Q", title="excess MaxVio"), color=colour)
     thin = base.mark_line(strokeWidth=0.8, opacity=0.3).encode(detail=alt.Detail("run:N"))
     mean = alt.Chart(frame.group_by("arm", "factor", maintain_order=True).agg(pl.col("excess").mean()))
-    dash = alt.StrokeDash("arm:N", scale=_arm_dashes(frame), legend=_arm_legend(DASH_LEGEND_PX))
+    dash = alt.StrokeDash("arm:N", scale=_arm_dashes(frame), legend=_arm_legend(LINE_SYMBOL))
     thick = mean.mark_line(strokeWidth=2.4, point=True).encode(
         x=x, y=alt.Y("excess:Q"), color=colour, strokeDash=dash
     )

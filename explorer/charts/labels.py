@@ -16,7 +16,7 @@ LEADER_PX = 16
 """Room for the line that joins a label to the end of its own."""
 SMALL_PX = 12
 IS_NARROW = "width < 420"
-"""Vega expression: a phone. It holds before as well as after the labels have taken their room."""
+"""Vega expression: the figure is on a phone, whether or not labels have already taken their room."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def end_labels(
 ) -> list[alt.Chart]:
     """Texts right of the plot. `low` and `high` are about what the y axis will show.
 
-    The texts stand on the scale of the lines and follow it; they sit outside the plot
+    The texts are placed by the scale of the lines and follow it; they sit outside the plot
     and take their room from its right side. A thin line joins each to the end of its own line. Letters are no
     larger than SMALL_PX where the figure is narrow.
     """
@@ -114,7 +114,7 @@ def end_labels(
             y2=alt.Y2(f"{field}:Q"),
         )
     )
-    # None of them may be the only one without rows, and none reaches beyond the lines.
+    # One of them may have no rows, and none reaches beyond the lines.
     return [anchored(layer) for layer in (leaders, strong, plain)]
 
 

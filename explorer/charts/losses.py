@@ -92,9 +92,10 @@ def _joined(points: pl.DataFrame, styles: list[theme.RunStyle]) -> alt.Chart:
 
 
 def _never_empty(points: pl.DataFrame, data: pl.DataFrame) -> pl.DataFrame:
-    """The points with `shown`; before the first of them one of the lines' own, unseen.
+    """The points, all `shown`; if there are none yet, the first point of the lines, hidden.
 
-    A live tick that brings the first is then a change of rows, and the axes have an extent from every layer.
+    The tick of a live run that brings the first evaluation is then a change of rows only, and every layer has
+    an extent.
     """
     if points.is_empty():
         points = data.drop_nulls("value").head(1).select(points.columns)

@@ -104,7 +104,7 @@ def _arrows(base: alt.Chart, y: alt.Y, size: int) -> list[alt.Chart]:
     """The bias as an arrow from each score, and a ring where the score alone would have been chosen."""
     moved = base.transform_filter("isValid(datum.compared)")
     shaft = moved.mark_rule(strokeWidth=2.5).encode(y=y, y2=alt.Y2("compared:Q"))
-    # Not a layer each way: where no bias points that way, it would leave its axis without an extent.
+    # One layer for both directions: a layer without rows would leave its axis without an extent.
     head = moved.mark_point(
         shape=alt.ExprRef("datum.compared > datum.score ? 'triangle-up' : 'triangle-down'"),
         size=alt.ExprRef(f"datum.compared === datum.score ? 0 : {size}"),

@@ -136,7 +136,7 @@ def trajectories(
         .mark_line(clip=True, strokeWidth=2.2, color=OF_EACH)
         .encode(tooltip=[alt.Tooltip("expert:N"), alt.Tooltip("value:Q", format="+.4f")])
     )
-    # The rows are in the order of steps. Without a bias none is bold.
+    # Without a bias no line is bold. The rows are in the order of steps, as lines placed in pixels need them.
     bold = anchored(bold)
     # Two invisible points make two panels beside each other share their y axis.
     edge = alt.Chart(limits).mark_point(opacity=0).encode(y=alt.Y("limit:Q", title=y_title, scale=scale))

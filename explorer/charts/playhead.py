@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import theme
-from explorer.charts.anchored import at
+from explorer.charts.anchored import EDGE_PX, at
 
 
 def playhead_layers(playhead: float | theme.Follow | None, *, named: bool = True) -> list[alt.Chart]:
@@ -24,7 +24,6 @@ def playhead_layers(playhead: float | theme.Follow | None, *, named: bool = True
     return _head_layers(alt.Chart(data), at("x", "playhead"), alt.Text("name:N"))
 
 
-_EDGE_PX = 8
 _RULE: dict[str, Any] = {"color": theme.PLAYHEAD.expr, "strokeWidth": 1.5, "clip": True}
 _NAME: dict[str, Any] = {
     "clip": False,
@@ -47,12 +46,11 @@ def _following_layers(named: bool) -> list[alt.Chart]:
 
 
 def _head_layers(data: alt.Chart, place: str, words: Any) -> list[alt.Chart]:
-    """The rule and its words at the pixel `place`; not a field, which would become part of the axis.
+    """The rule and its words at the pixel `place`: a field would extend the axis.
 
-    A bin stands at its end, so the axis may begin a little after the first step: then the rule is at its
-    edge.
+    A step a little before the first one of the axis (see `EDGE_PX`) is drawn at the edge.
     """
-    inside = alt.value(alt.expr(f"inrange({place}, [-{_EDGE_PX}, width + {_EDGE_PX}]) ? 1 : 0"))
+    inside = alt.value(alt.expr(f"inrange({place}, [-{EDGE_PX}, width + {EDGE_PX}]) ? 1 : 0"))
     base = data.encode(x=alt.XValue(alt.expr(f"clamp({place}, 0, width)")), opacity=inside)
     rule = base.mark_rule(**_RULE).encode(y=alt.YValue(0), y2=alt.Y2Value("height"))
     return [rule, base.mark_text(**_NAME).encode(text=words, y=alt.YValue(0))]

@@ -243,11 +243,11 @@ def input_lengths(means: pl.DataFrame, by_layer: pl.DataFrame) -> theme.Figure:
     )
     line = base.mark_line(strokeWidth=2.4, color=EMPHASIS.expr)
     marks = base.mark_point(filled=True, size=70, opacity=1, color=EMPHASIS.expr)
-    # Right of a point the line goes on, upwards where MaxVio rises: the number stands on its other side.
+    # Below a rising line and above a falling one, so that the line does not cross the number.
     values = means["max_vio"].to_list()
-    below = 13 if values[-1] >= values[0] else -13
+    dy = 13 if values[-1] >= values[0] else -13
     text = base.mark_text(
-        align="left", dx=6, dy=below, fontSize=12, fontWeight=600, color=theme.STRONG_TEXT.expr
+        align="left", dx=6, dy=dy, fontSize=12, fontWeight=600, color=theme.STRONG_TEXT.expr
     ).encode(text=alt.Text("max_vio:Q", format=".2f"))
     figure: alt.LayerChart = theme.titled(alt.layer(dots, line, marks, text), height=HEIGHT)
     return figure

@@ -157,7 +157,7 @@ def _no_legend(layer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _playhead(value: float | None) -> pl.DataFrame:
-    """The one row of `charts.playhead_layers`, or none."""
+    """The one row of `playhead.playhead_layers`, or none."""
     values = [] if value is None else [float(value)]
     names = [f"step {int(v)}" for v in values]
     return pl.DataFrame(

@@ -66,5 +66,5 @@ def story(
 
 
 def _large(px: int) -> alt.ExprRef:
-    """Letters for the back of a hall; on a phone they would leave the lines half of the width."""
+    """A size that can be read from the back of a hall; small on a phone, where it would halve the plot."""
     return alt.ExprRef(f"{IS_NARROW} ? {SMALL_PX} : {px}")

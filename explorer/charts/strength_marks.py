@@ -1,6 +1,6 @@
-"""Marks of arms that share rule and count scope: the outline says the scope, what is inside of it the arm.
+"""Marks of arms that share rule and count scope: the outline shows the scope, the inside the arm.
 
-Lightness alone does not tell two strengths of one rule apart, least of all where points lie on each other.
+Lightness alone does not distinguish two strengths of a rule, least of all where points overlap.
 """
 
 import math
@@ -31,25 +31,25 @@ OUTLINES: dict[str, Polygon] = {
 def mark_of(outline: str, nth: int) -> str:
     """The shape of the nth arm (from 0) of a rule and scope: the plain one, then paths for Vega.
 
-    outline: one of `OUTLINES`. After the last the marks begin anew.
+    outline: one of `OUTLINES`. After the last mark the first is used again.
     """
     return (outline, *(_path(draw(OUTLINES[outline])) for draw in _INSIDES))[nth % NUM_MARKS]
 
 
 def _ring(corners: Polygon, hole: float) -> list[Polygon]:
-    """The outline with a hole of this share, which runs the other way round."""
+    """The outline and, in the opposite direction, a hole of this share of its size."""
     return [corners, tuple(reversed(_scaled(corners, hole)))]
 
 
 def _scaled(corners: Polygon, share: float) -> Polygon:
-    """Towards the middle of the corners, so that the hole of a triangle has an even border."""
+    """Scaled about the mean of the corners, which gives the hole of a triangle an even border."""
     middle_x = sum(x for x, _ in corners) / len(corners)
     middle_y = sum(y for _, y in corners) / len(corners)
     return tuple((middle_x + share * (x - middle_x), middle_y + share * (y - middle_y)) for x, y in corners)
 
 
 def _left_half(corners: Polygon) -> Polygon:
-    """What of a polygon lies left of its middle."""
+    """The part of a polygon with x ≤ 0."""
     kept: list[Point] = []
     for (x, y), (next_x, next_y) in zip(corners, corners[1:] + corners[:1], strict=True):
         if x <= 0:

@@ -56,7 +56,7 @@ class Experiment:
     tuning_seeds: tuple[int, ...] = ()
     """Seeds on which candidates compete; the comparison never uses them."""
     trial: Trial | None = None
-    """None: the runs are training runs."""
+    """None: every run trains a model."""
     trains: bool = False
     """Whether the trial trains a model, which its budget must expect to take as long as a training run."""
     priority: int = 4

@@ -167,7 +167,7 @@ CARDS = (
     ),
     Card(
         key="deepseek_r1",
-        title="DeepSeek-R1 when serving, by input length",
+        title="DeepSeek-R1 in serving, by input length",
         source=Source("SGLang's expert statistics", "https://github.com/sgl-project/sglang/pull/6017"),
         place="prefill files, equal totals per length",
         columns=("input tokens", "MaxVio, mean of 58 MoE layers"),

@@ -15,7 +15,7 @@ QUESTION = "What does the auxiliary loss cost?"
 SCHEMA = {"cost": pl.String, "measured": pl.String, "value": pl.String, "verdict": pl.String}
 
 LOST = ": significant on its own, not after the correction"
-"""Why a comparison may have no verdict although its interval excludes 0."""
+"""Why a comparison may be unresolved although its interval excludes 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ def table() -> pl.DataFrame:
 
 
 def _verdict(part: Part, one: Result) -> str:
-    """The verdict on this comparison, and that on its claim where the two differ."""
+    """The verdict on this comparison, and the one on its claim if they differ."""
     whole = whole_claim(part.claim)
     assert whole is not None, "the part has a result"
     verdict = f"{one.verdict}{LOST}" if is_lost(one) else one.verdict

@@ -21,6 +21,7 @@ KINDS = ("uniform", "resampled", "held_out")
 SAME_TOKENS = 0.01
 """Arms whose tokens per step differ by a larger share have no baseline in common."""
 MAX_VIO = "MaxVio is the busiest expert's load relative to the uniform load, minus 1, averaged over layers"
+FLOOR = "Tokens of one text are alike, so even a perfectly balanced router averages no lower than the"
 BAND = "The band spans the seeds, or, for a single seed, the steps behind each point"
 
 
@@ -142,17 +143,18 @@ def overview(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
 
 
 def floor_of_sequences(store: Store, arms: ArmSet) -> str:
-    """The baseline of whole sequences, for a page whose chart draws that of independent tokens; may be empty.
+    """A sentence on the whole-sequence baseline, for a page whose chart draws that of independent tokens.
 
-    It is simulated, so a page says it below its picture, which is not to wait for it.
+    Empty without one. The baseline is simulated, so a page states it after its first chart, which must not
+    wait for it.
     """
     baselines = random_baselines(Trace(store), arms)
     level = baselines.levels.get("resampled")
     if level is None:
         return ""
     return (
-        "Tokens of one text are alike, so even a perfectly balanced router reaches only the random-routing "
-        f"baseline of whole sequences: {captions.number(level[0])} for “{arms.names[baselines.arm]}”."
+        f"{FLOOR} random-routing baseline of whole sequences: {captions.number(level[0])} for "
+        f"“{arms.names[baselines.arm]}”."
     )
 
 
@@ -260,8 +262,8 @@ def lines_note(baselines: Baselines, labels: Mapping[str, str]) -> str:
         whose = f" for “{labels[baselines.arm]}”" if len(labels) > 1 else ""
         baselines_of = "independent tokens and of whole sequences"
         return (
-            f"The dashed lines are the random-routing baselines of {baselines_of}{whose}. Tokens of one text "
-            "are alike, so even a perfectly balanced router reaches only the line of whole sequences."
+            f"The dashed lines are the random-routing baselines of {baselines_of}{whose}. {FLOOR} line of "
+            "whole sequences."
         )
     note = line_note(baselines, labels)
     return f"{note} {baselines.missing}" if baselines.has_line and baselines.missing else note

@@ -85,8 +85,8 @@ def trajectories_until(store: Store, arms: ArmSet, settings: LayerUntil) -> Pane
 
 
 def widest(trace: Trace, run: Run, layer: int) -> biases.Widest | None:
-    """The recorded step with the largest difference between two biases; None without finite ones, and for a
-    run that is kept only in bins of steps."""
+    """The recorded step with the largest difference between two biases; None without finite biases, and for a
+    run that is stored only in bins of steps."""
     matrix = trace.ask(load_matrix, run, layer)
     if matrix.bias is None or not np.array_equal(matrix.steps, matrix.last_steps):
         return None

@@ -25,7 +25,7 @@ def up_to_a_step(store: Store, arms: ArmSet, settings: None) -> Panel:
     return Panel(
         subject="MaxVio of a computation batch against its size",
         finding=batch_sentence(frame, arms.names),
-        how=f"{_runs_of(arms)}: each point is a mean over groups, layers and the last "
+        how=f"{seed_text(arms)}: each point is a mean over groups, layers and the last "
         f"{metrics.LAST_RECORDED} recorded steps. A line along the dotted one is as balanced as "
         "random routing allows at that size; one that flattens out has an imbalance that larger batches do "
         "not remove.",
@@ -35,10 +35,9 @@ def up_to_a_step(store: Store, arms: ArmSet, settings: None) -> Panel:
     )
 
 
-def _runs_of(arms: ArmSet) -> str:
-    """`Seed 0`, where every arm's first run has it."""
-    seeds = {arm.first.seed for arm in arms}
-    (seed, *others) = seeds
+def seed_text(arms: ArmSet) -> str:
+    """`Seed 0`, if the first run of every arm has it; `One run per arm` otherwise."""
+    seed, *others = {arm.first.seed for arm in arms}
     return "One run per arm" if others or seed is None else f"Seed {seed}"
 
 

@@ -17,9 +17,9 @@ NO_COLLAPSE = f"no layer stayed collapsed for {COLLAPSE_STEPS} steps"
 NO_DEATH = f"no expert went {DEAD_STEPS} steps without a token"
 RULES = (
     f"Death: an expert receives no token for {DEAD_STEPS} steps in a row. Collapse: for {COLLAPSE_STEPS} "
-    "steps in a row, at most half of a layer's experts are effectively in use. Shorter spells are no events."
+    "steps in a row, at most half of a layer's experts are effectively in use. Shorter spells do not count."
 )
-"""What counts as an event, for the places that list them."""
+"""What counts as an event, for pages that list events."""
 _KNOWN = [kind.key for kind in (*DETECTED, *RECORDED)]
 
 

@@ -183,7 +183,7 @@ def finding_of(one: Result) -> str:
 
 
 def is_lost(one: Result) -> bool:
-    """Whether a comparison is significant by itself and no longer after Holm's correction over the page."""
+    """Whether a comparison is significant on its own but not after Holm's correction over the page."""
     if one.effect is None or one.verdict != NOT_RESOLVED:
         return False
     return (one.effect.p or 1) < 0.05 and not one.survives

@@ -18,7 +18,7 @@ UNEVEN = 1.0
 The shipped runs with a rule at its default have at most 0.6, those without balancing at least 2.6."""
 ENOUGH = 20.0
 """Tokens that the uniform load would have given a dead expert in the window: by chance none never happens."""
-ENOUGH_IN_SERVICE = 1000.0
+ENOUGH_SERVING = 1000.0
 """The same when serving and in few steps, where one text may not need an expert."""
 ODD_RATIO, ODD_DEVIATIONS, ODD_VIO = 3.0, 4.0, 1.5
 """A layer differs if its MaxVio is at least 1.5, 3 times the median of the layers, and 4 robust deviations
@@ -93,7 +93,7 @@ def dead_experts(run: RunRows, layer: LayerRows) -> Finding | None:
     share = float(last.sum()) / layer.width
     # A short file of another system is all there is; a training run that has just begun goes on.
     is_short = size < FEWEST_STEPS
-    enough = ENOUGH_IN_SERVICE if run.is_inference or is_short else ENOUGH
+    enough = ENOUGH_SERVING if run.is_inference or is_short else ENOUGH
     dead = np.flatnonzero(last.sum(0) == 0)
     if not len(dead) or share < enough or (is_short and not run.is_inference and not run.is_imported):
         return None

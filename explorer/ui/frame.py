@@ -23,8 +23,8 @@ def draw(page: StreamlitPage) -> None:
         load_pandas()
     run_picker(page.url_path)
     with st.sidebar:
-        display.choose()
-    display.dress()
+        display.mode_control()
+    display.apply_mode()
     shell.show_index_state()
     above = st.empty()
     page.run()

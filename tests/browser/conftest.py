@@ -63,7 +63,7 @@ def page(context: "BrowserContext") -> Iterator["Page"]:
 def no_script_errors(context: "BrowserContext") -> Iterator[None]:
     """An error of a script fails the test, in whichever page of the context: it can leave a page blank.
 
-    So does a warning of Vega: of an axis without an extent, or of a setting that does not go with its scale.
+    So does a warning from Vega: about an axis without an extent, or a setting that does not fit its scale.
     """
     errors: list[str] = []
 

@@ -181,7 +181,7 @@ def shown_to(chart: Locator) -> float:
 
 
 # Two, because the second child must not keep the pipe of the first one open. A server that is stopped tells
-# each of its trainings so, however many they are.
+# each of its training runs so, however many there are.
 @pytest.mark.parametrize(("how", "rules"), [("kill", ["none", "loss_free"]), ("stop", ["none"])])
 def test_no_training_outlives_the_server(
     context: BrowserContext, server: AppServer, how: str, rules: list[str]

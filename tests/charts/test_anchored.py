@@ -30,6 +30,19 @@ def test_a_layer_without_rows_has_no_say_in_an_axis(name: str) -> None:
             assert fields == [], layer
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["load_heatmap", "compare_heatmaps", "bias_trajectories", "max_vio_curves", "loss_curves", "story"],
+)
+def test_a_layer_that_a_filter_may_empty_has_no_say_in_an_axis(name: str) -> None:
+    """Points under the pointer, names of lines, cells without tokens; cells with tokens make the axes."""
+    layers = [layer for layer in layers_of(FIGURES[name]().to_dict()) if "transform" in layer]
+    filtered = [layer for layer in layers if layer["mark"]["type"] != "rect" or "no tokens" in str(layer)]
+    assert filtered
+    for layer in filtered:
+        assert not [place for place in PLACES if "field" in layer["encoding"].get(place, {})], layer
+
+
 def test_a_rule_across_the_plot_stays_one() -> None:
     rows = alt.Chart(pl.DataFrame({"step": [1.0]}))
     encoding = anchored(rows.mark_rule().encode(x=alt.X("step:Q"))).to_dict()["encoding"]

@@ -1,4 +1,4 @@
-"""DeepSeek-R1 when serving: the published means, and the same from the files where they are at hand."""
+"""DeepSeek-R1 in serving: the published means, and the same from the files where they are at hand."""
 
 from pathlib import Path
 

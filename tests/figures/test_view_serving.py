@@ -150,6 +150,7 @@ def test_levels_slots_and_modelled_time(opened: tuple[OpenStore, list[Run]]) -> 
             longest = sum(max(slow_gpu_loads(chosen, counts, 4)) for counts in batches)
             assert row[name] == pytest.approx(longest / (second[:, layer].sum() / 4))
         assert row["hindsight"] >= 1
+    assert panels["serving_planned"].finding.startswith("Layer 1, ")
     by_gpu = panels["serving_planned"].table
     assert by_gpu is not None
     expected = slow_gpu_loads(slots[1], second[:, 1].sum(0).tolist(), 4)
@@ -171,6 +172,7 @@ def test_another_run_judges(opened: tuple[OpenStore, list[Run]]) -> None:
     verdict = panels["serving_verdict"]
     assert verdict.table is not None
     assert verdict.table["after"].to_list() == pytest.approx(expected.tolist())
+    assert f"× the mean, averaged over {len(expected)} layers. That " in verdict.finding
     plan_name, judge_name = "none, seed 0, steps 20–39", "none, seed 1, steps 0–19"
     assert sentence("serving.planned_and_judged", plan=plan_name, judge=judge_name) in verdict.finding
     assert sentence("serving.memory", copies="0 extra expert copies", share="0.0 %") in verdict.finding

@@ -49,6 +49,7 @@ def test_terms_with_the_word_in_their_title_come_before_those_that_mention_it(op
     style = "\n".join(element.proto.body for element in app.get("html"))
     orders = {key: int(place) for key, place in re.findall(r"\.term-(\w+) \{ order: (-\d+)", style)}
     assert min(orders, key=lambda key: orders[key]) == "collapse"
+    assert sorted(orders.values()) == list(range(-len(orders), 0)), "they keep their order"
     assert set(orders) == {term.key for term in search("collapse") if "collapse" in term.title.casefold()}
     rest = len(search("collapse")) - len(orders)
     said = sentence("glossary.mentions", about=len(orders), rest=rest, word="collapse")

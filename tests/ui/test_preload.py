@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from streamlit.web.server.starlette.starlette_routes import create_host_config_routes
 
 from explorer.ui.server import backend, preload
+from explorer.ui.server.assets import STATIC
 
 PAGE = "<html><head><title>x</title></head><body>é</body></html>"
 
@@ -30,7 +31,7 @@ def test_a_page_names_the_scripts_of_charts_after_its_own() -> None:
     assert head.startswith("<html><head><title>x</title><script>")
     assert int(answer.headers["content-length"]) == len(answer.content)
     names = re.findall(r'href="\./static/js/([^"]+)"', head)
-    assert all((preload.STATIC / "static" / "js" / name).is_file() for name in names)
+    assert all((STATIC / "static" / "js" / name).is_file() for name in names)
     assert len(set(names)) == len(names)
 
 
@@ -47,10 +48,14 @@ def test_a_page_is_told_of_hosts_what_the_server_would_say() -> None:
     config = json.loads(said[1])
     theirs = asyncio.run(_host_config())
     assert config == {name: theirs[name] for name in config}
-    scripts = (preload.STATIC / "static" / "js").glob("index.*.js")
+    scripts = (STATIC / "static" / "js").glob("index.*.js")
     text = "".join(script.read_text(encoding="utf-8") for script in scripts)
     for name in ("__streamlit", "BACKEND_BASE_URL", *config):
         assert name in text, f"Streamlit's page no longer knows {name}"
+
+
+def test_an_address_that_a_host_has_set_is_kept() -> None:
+    assert b"window.__streamlit ??= {" in backend.script()
 
 
 @pytest.mark.parametrize("page", ["", *preload.OF_PAGE, "lessons"])

@@ -4,10 +4,12 @@ import json
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from app_pages import Opener, words
 from forked import launched, needs_fork_server
 from sentences import pattern, sentence
@@ -88,6 +90,20 @@ def test_every_choice_that_a_field_refuses_by_name_is_offered_as_a_list() -> Non
     """A new word-valued field must come with its words, else the form would show a number box."""
     for field in form.form_fields(get_preset("quick")):
         assert not isinstance(field.default, str) or field.path in form.CHOICES
+
+
+def test_rows_of_fields_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = list(form.form_fields(get_preset("tiny")))[:5]
+    rows: list[int] = []
+
+    def columns(number: int, **_: object) -> list[AbstractContextManager[None]]:
+        rows.append(number)
+        return [nullcontext() for _ in range(number)]
+
+    monkeypatch.setattr(st, "columns", columns)
+    monkeypatch.setattr(form, "widget", lambda field, key: f"{key} {field.path}")
+    assert list(form.in_rows(fields, "key")) == [(field, f"key {field.path}") for field in fields]
+    assert rows == [form.PER_ROW, form.PER_ROW]
 
 
 def test_rules_times_seeds_make_runs() -> None:

@@ -124,8 +124,11 @@ class TestCommand:
         assert sentence("verify.seed_expected", seed=5, expected=0) in said
         assert "expert_loads, step 5, layer 1: " + sentence("verify.assignments") in said
         assert "1 of 2 runs differ" in said
+        assert "1 run has tables without checksums." in said
         assert main(["verify", "sound", "--runs", str(run.parent)]) == 0
-        assert "1 run, no mismatch" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "1 run, no mismatch" in said
+        assert "0 runs have tables without checksums." in said
 
     def test_json(self, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
         rewrite(run, "expert_loads", setter("tokens", 0, step=5, layer=1, expert=2))

@@ -1,4 +1,4 @@
-"""DeepSeek-R1 when serving: MaxVio against input length, from SGLang's published expert statistics.
+"""DeepSeek-R1 in serving: MaxVio against input length, from SGLang's published expert statistics.
 
 Drawn from the files where they have been imported, else from the means that follow from them.
 """
@@ -63,7 +63,7 @@ def by_input_length(store: Store, arms: ArmSet, _settings: object) -> Panel:
     values = ", ".join(f"{value:.2f} at {length:,}" for length, value in means.items())
     how = "Bold: mean of 58 MoE layers; faint: each layer, where the files have been imported. "
     return Panel(
-        subject="MaxVio of DeepSeek-R1 when serving, by input length",
+        subject="MaxVio of DeepSeek-R1 in serving, by input length",
         finding=f"DeepSeek-R1 in prefill: mean MaxVio {values} input tokens.",
         how=how + SOURCE,
         spec=specs.make(charts.input_lengths(table, by_layer)),

@@ -57,11 +57,11 @@ class PageLink:
     title: str
     query: Mapping[str, Any]
     label: str = ""
-    """Of a page that shows the same figure with settings of its own; empty where it takes these over."""
+    """Text for a page that shows the figure with its own settings; empty if the page takes these over."""
 
     @property
     def words(self) -> str:
-        """What the link says."""
+        """Text of the link."""
         return self.label or f"Open in {self.title} with these settings"
 
 
@@ -301,7 +301,7 @@ def context_by_length(_recorded: RecordedRuns, _keys: Keys, name: str) -> Lesson
 
 @panel("deepseek_r1")
 def deepseek_r1(recorded: RecordedRuns, _keys: Keys, name: str) -> LessonFigure:
-    """MaxVio of DeepSeek-R1 when serving, by input length: SGLang's files if imported, else their means."""
+    """MaxVio of DeepSeek-R1 in serving, by input length: SGLang's files if imported, else their means."""
     runs = published.imported(recorded.runs)
     query = {"run": runs[0].run_id, "judged": runs[-1].run_id} if runs else {}
     return _one(name, published.by_input_length, ArmSet.of_runs(runs), None, _serving(query))

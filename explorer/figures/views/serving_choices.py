@@ -30,8 +30,8 @@ PLAN = Choice(
     label="Plan on window A",
     options=("window",),
     default="",
-    help="The placement is computed from its loads. The last window of a run is missing here: it would have "
-    "no later one to judge it.",
+    help="The placement is computed from its loads. The last window of a run is not offered, since no "
+    "later one could judge it.",
 )
 JUDGE = Choice(
     key="judge",

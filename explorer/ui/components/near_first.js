@@ -8,15 +8,15 @@
  *
  * A view that waits has taken its rows and is drawn when it comes near the window, when something else has to be
  * computed in it (an event, a signal), before it takes further rows (Vega would forget those that wait), or in its
- * turn, a few per task. Where the browser itself skips what is far away (`content-visibility`), the turn comes
- * once the page rests.
+ * turn, a few per task. If the browser itself skips its place (`content-visibility`), its turn comes once the
+ * page rests.
  */
 
 /** How far from the window a chart is near, in heights of the window. */
 const NEAR = "25%";
 /** Further charts are drawn in the same task for so long: each task costs the page a layout of its own. */
 const TASK_MS = 40;
-/** The page rests when no chart has been given rows for so long. */
+/** The page rests when no chart has received rows for this long. */
 const REST_MS = 1000;
 
 class Turns {
@@ -24,7 +24,7 @@ class Turns {
   /** Views whose rows are not drawn yet, in the order in which they came. */
   #waiting = new Set();
   #isScheduled = false;
-  #rest = 0;
+  #restTimer = 0;
 
   constructor(draw) {
     this.#draw = draw;
@@ -35,8 +35,8 @@ class Turns {
 
   add(view) {
     this.#waiting.add(view);
-    clearTimeout(this.#rest);
-    this.#rest = setTimeout(() => this.#next(() => true), REST_MS);
+    clearTimeout(this.#restTimer);
+    this.#restTimer = setTimeout(() => this.#next(() => true), REST_MS);
     if (this.#isScheduled) return;
     this.#isScheduled = true;
     // What is near has been painted by then.
@@ -48,7 +48,7 @@ class Turns {
     return this.#waiting.delete(view);
   }
 
-  /** Draw for one task those that `hasTurn` names, then the others of them in the next ones. */
+  /** Draw the waiting views that `hasTurn` accepts: for one task now, the rest of them in further tasks. */
   #next(hasTurn) {
     const end = performance.now() + TASK_MS;
     const views = [...this.#waiting].filter(hasTurn);

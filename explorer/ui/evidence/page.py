@@ -182,7 +182,7 @@ def chosen_claim() -> None:
     titles = {claim.id: f"{claim.id}  {claim.text}" for claim in CLAIMS}
     claim_id = urls.selectbox("Claim", list(titles), key=view_of.CLAIM, format_func=lambda name: titles[name])
     if claim_id == view_of.DEFAULT:
-        show.note(f"{claim_id} is open until you select another claim, here or in a table above.")
+        show.note(f"{claim_id} is shown until you select another claim, here or in a table above.")
     settings = view_of.settings_of(claim_id)
     questions = view_of.questions(settings)
     result = evidence.result_of(settings)

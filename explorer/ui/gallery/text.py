@@ -55,7 +55,7 @@ SECTIONS = (
         paper="MaxVio of every training batch as a mean over 100 steps, auxiliary loss against loss-free "
         "balancing, for two sizes of model.",
         ours="one size, the first seed of each rule, both scopes of the auxiliary loss. Lines as close as "
-        "those two may change places in the mean over seeds, which the Overview draws. The raw line is "
+        "those two may swap places in the mean over seeds, which the Overview draws. The raw line is "
         "drawn behind the mean, and dashed lines show the random-routing baselines: our batches are far "
         "smaller, so chance matters more.",
         topic="max_vio",

@@ -12,13 +12,12 @@ from explorer.ui.shared import panels, store
 
 EXPERT, DOMAINS, SATURATION, REPLAY, AGREEMENT = "expert", "domains", "saturation", "replay", "agreement"
 HEIGHTS = {EXPERT: 1220, DOMAINS: 1130, SATURATION: 490, REPLAY: 80, AGREEMENT: 80}
-"""Pixels of a part that the browser has not laid out yet: what it takes of a page of usual width."""
+"""Part -> height in pixels until the browser has laid it out, about that on a page of usual width."""
 PANEL_HEIGHT = 410
+"""The same for a panel of the expert."""
 PARTS = tuple(HEIGHTS)
-
-
 _FULL_SCREEN = 'body[style*="overflow: hidden"] *'
-"""What is on a page of which one element fills the window, which must not be bound to its place."""
+"""Everything while an element fills the window: that element must not be confined to its place."""
 
 
 def fragment_of(part: str) -> str:
@@ -38,8 +37,8 @@ def place(part: str, questions: Iterable[Question]) -> DeltaGenerator:
     return st.container(key=fragment_of(part))
 
 
-def dress() -> None:
-    """How the parts look; outside of their fragments, which send nothing that does not change."""
+def style_parts() -> None:
+    """Let the browser skip parts far from the window. Outside of the fragments, so that it is sent once."""
     places = ", ".join(f".st-key-{fragment_of(part)}" for part in PARTS)
     panels_of_expert = f".st-key-{fragment_of(EXPERT)} [class*=st-key-panel-]"
     heights = {f".st-key-{fragment_of(part)}": height for part, height in HEIGHTS.items()}

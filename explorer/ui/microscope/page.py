@@ -68,7 +68,7 @@ def show_run(run: Run, probes: dict[str, Probes], arms: Sequence[Arm], runs: Seq
     whole page, which then finds its new probes.
     """
     panels.bind(*KEYS)
-    following.dress()
+    following.style_parts()
     if run.is_running:
         _text_and_token(run, probes[run.run_id])
     else:

@@ -42,10 +42,9 @@ def opening_section(selected: Sequence[Arm]) -> None:
     show.note(
         f"Two recorded runs, layer {unbalanced.layer}, seed {unbalanced.run.seed}; each row is one of "
         f"{unbalanced.num_experts} experts, of which the router picks {unbalanced.run.top_k} for every "
-        "token. "
-        "The uniform load is what every expert gets if all get the same number of tokens. The busiest "
-        "expert's load is averaged over the last 100 steps of all layers and seeds, as in the chart below; "
-        "MaxVio is how far it lies above the uniform load."
+        "token. The uniform load is what every expert gets if all get the same number of tokens. The "
+        "busiest expert's load is averaged over the last 100 steps of all layers and seeds, as in the chart "
+        "below; MaxVio is how far it lies above the uniform load."
     )
 
 

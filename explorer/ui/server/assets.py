@@ -1,8 +1,8 @@
 """Streamlit's own scripts, styles and fonts, answered before anything else looks at the request.
 
-A first visit asks for about a hundred files. On Streamlit's way each of them passes sessions and compression
-and is handed to threads five times and more. A browser that is elsewhere gets them compressed, once per file
-and process; on the same machine that would only cost time.
+A first visit asks for about a hundred files. In Streamlit each of them passes sessions and compression and is
+handed to threads at least five times. A browser on another machine gets scripts and styles compressed, which
+is done once per file and process; on the same machine that would only cost time.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ TEXT = ("js", "css")
 """Folders of files that compression makes smaller."""
 FOLDERS = (*TEXT, "media")
 FOREVER = b"public, immutable, max-age=31536000"
-"""Their names contain a digest of their content; Streamlit says the same of them."""
+"""Their names contain a digest of their content; Streamlit sends the same header."""
 _ASKS_MORE = ("range", "if-none-match", "if-modified-since")
-"""Headers of requests that Streamlit answers: for a part of a file, or only if it is another."""
+"""Headers of requests left to Streamlit: for part of a file, or only if it has changed."""
 
 
 class Assets:
@@ -34,7 +34,7 @@ class Assets:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with the whole file."""
+        """Answer with the whole file, if the request is for one."""
         file = _file(scope)
         if file is None:
             await self.app(scope, receive, send)
@@ -47,10 +47,10 @@ class Assets:
             body = await asyncio.to_thread(_compressed, file)
             headers.append((b"content-encoding", b"gzip"))
         else:
-            # Not in a thread: it is in the system's memory, and the largest takes a millisecond.
+            # Not in a thread: files are in the system's cache, and the largest takes a millisecond.
             body = file.read_bytes()
         headers.append((b"content-length", str(len(body)).encode()))
-        # A server that ends gives up a browser that does not read; that is no error for its log.
+        # While the server ends it cancels answers that a browser does not read: no error for its log.
         with suppress(asyncio.CancelledError):
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": body if scope["method"] == "GET" else b""})
@@ -66,7 +66,7 @@ def _file(scope: Scope) -> Path | None:
 
 
 def is_near(scope: Scope) -> bool:
-    """Whether a browser on this machine asks, and no proxy on behalf of one that may be elsewhere."""
+    """Whether the request comes from a browser on this machine, not through a proxy for one elsewhere."""
     if any(name == b"forwarded" or name.startswith(b"x-forwarded") for name, _ in scope["headers"]):
         return False
     try:

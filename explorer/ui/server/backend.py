@@ -1,15 +1,15 @@
 """Tell a page where its server is, so that it opens its connection at once.
 
 Streamlit's page tries the addresses below which the server may be, the page's own first: on `/theory` it
-asks for `/theory/_stcore/health`, is refused, waits, and asks again one level higher. It connects without
-asking where the address is named, together with what the server would say about hosts.
+requests `/theory/_stcore/health`, is refused, waits, and tries again one level higher. It connects at once
+if the page states the address, along with the allowed hosts that it would otherwise ask for.
 """
 
 import json
 
 import streamlit as st
 
-# The page's own scripts are relative to the same address. What a host has set is kept.
+# The page's own scripts are relative to the same address. A value that a host has set is kept.
 _SCRIPT = """<script>window.__streamlit ??= {
   BACKEND_BASE_URL: new URL(".", location.href).href,
   HOST_CONFIG: %s,
@@ -17,6 +17,6 @@ _SCRIPT = """<script>window.__streamlit ??= {
 
 
 def script() -> bytes:
-    """What the page runs before Streamlit's scripts."""
+    """The script that the page runs before Streamlit's."""
     origins = list(st.get_option("client.allowedOrigins"))
     return (_SCRIPT % json.dumps({"allowedOrigins": origins, "useExternalAuthToken": False})).encode()

@@ -20,10 +20,10 @@ class Bursts:
     of the page whose state of the script run changes, and 20 messages of one move cost more than everything
     else in it. Messages that arrive together are rendered together. The first run of a connection is not held
     back: while it lasts the browser loads what the messages name. A run that ends because another one follows
-    at once, e.g. of a fragment that a callback names, is no end to be told. Of a run of several fragments the
-    elements of the first, which holds what was clicked, are sent ahead if they are large: the browser renders
-    them, and nothing else of the page, while the script draws the others. With the rest of the run they are
-    sent once more, or the page would take them for those of an earlier run and remove them at its end.
+    at once, e.g. of a fragment that a callback names, is no end to be told. If a run has several
+    fragments, the elements of the first, which holds what was clicked, are sent ahead if they are large: the
+    browser renders only them while the script draws the others. They are sent again with the rest of the run;
+    otherwise the page would take them for elements of an earlier run and remove them at its end.
     """
 
     def __init__(self, app: ASGIApp, hold_s: float = HOLD_S) -> None:
@@ -78,14 +78,15 @@ class Burst:
             raise self._error
 
     async def _send_ahead(self) -> None:
-        """Send the elements that wait, if they are many, and keep them for the rest of their run.
+        """Send the waiting elements, if they are large, and keep them to be sent again with the rest.
 
-        Without the message that a run begins: that one renders the whole page, which then happens once.
+        The message that a run begins is not sent ahead: the page renders as a whole on it, which should
+        happen once.
         """
         elements = [message for message in self._waiting if changes_page(content_of(message))]
         if sum(len(message["bytes"]) for message in elements) < PART_BYTES:
             return
-        self._stop_timer()  # what follows has the same time again to be complete
+        self._stop_timer()  # the rest gets the full time again
         async with self._lock:
             for message in elements:
                 await self._pass_on(message)
@@ -133,12 +134,12 @@ def content_of(message: Message) -> ForwardMsg | None:
 
 
 def changes_page(content: ForwardMsg | None) -> bool:
-    """Whether it is an element or a container, or refers to one that the page has had before."""
+    """Whether it is an element or a container, or a reference to one that the page has already received."""
     return content is not None and content.WhichOneof("type") in ("delta", "ref_hash")
 
 
 def known_again(message: Message) -> Message:
-    """The same message to a page that has had it: a large element is named by its digest."""
+    """The message for a page that has already received it: a large element becomes its digest."""
     content = content_of(message)
     if not changes_page(content) or not content or not content.metadata.cacheable or not content.hash:
         return message

@@ -1,4 +1,4 @@
-"""What Streamlit does not set on the connections of its server, uvicorn. Called while that starts."""
+"""Settings of the server's connections (uvicorn) for which Streamlit has no option. Call while it starts."""
 
 import asyncio
 import signal
@@ -25,9 +25,9 @@ def send_at_once() -> None:
     """Let the connections that are opened from now on send small messages without delay.
 
     asyncio sets TCP_NODELAY only where a socket names its protocol, and the one that Streamlit listens on
-    does not. A small message then waits until the one before is acknowledged, which the receiver puts off
-    for 40 ms: a first visit asks for a hundred files, each of which is sent as a head and a body, and a click
-    is answered by several messages.
+    does not. A small message then waits until the previous one is acknowledged, which the receiver delays
+    by 40 ms: a first visit asks for a hundred files, each sent as a head and a body, and a click is answered
+    by several messages.
     """
     config = _config()
     protocol = getattr(config, "http_protocol_class", None)
@@ -43,7 +43,7 @@ def _config() -> Any:
 
 
 class _AtOnce(asyncio.Protocol):
-    """What uvicorn's class for connections is extended by."""
+    """Mixin for uvicorn's protocol class: sets TCP_NODELAY on every connection."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         connection = transport.get_extra_info("socket")

@@ -1,8 +1,8 @@
-"""Let the browser fetch the scripts of charts while the server still prepares the first one.
+"""Let the browser fetch the scripts of charts and controls while the server still prepares the first ones.
 
-Streamlit's page names the scripts that every app needs; those of a chart are asked for only when the first
-chart has arrived, and then take as long as everything before. So the page names them too, after all others,
-and reads them in. Those of Vega are then told to draw what is in the window first (`near_first.js`).
+Streamlit's page names the scripts that every app needs; those of an element are requested only when the first
+such element has arrived, and then take as long as everything before. So the page names them too, after all
+others, and imports them. Those of Vega are then told to draw what is in the window first (`near_first.js`).
 """
 
 import re
@@ -10,13 +10,12 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-import streamlit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from explorer.ui.server import backend, first_visit
+from explorer.ui.server.assets import STATIC
 
-STATIC = Path(streamlit.__file__).parent / "static"
 ENTRIES = ("ArrowVegaLiteChart.", "embed.", "loadVegaEmbed.", "BidiComponent.", "Html.", "PageLink.")
 """How the names of the scripts begin: those of charts, and of what stands beside the first one."""
 EVERYWHERE = ("ButtonGroup.", "DownloadButton.")
@@ -34,7 +33,7 @@ OF_PAGE = {
     "evidence": ("Selectbox.", "Table.", "DataFrame.", CODE),
     "glossary": ("Selectbox.", "Slider.", "TextInput.", "Table.", FORMULAS),
 }
-"""Path of a page -> the scripts of what else is on it at first sight."""
+"""Path of a page -> the scripts of what else it shows first."""
 VEGA = "embed."
 """The script whose module has Vega."""
 NEAR_FIRST = Path(__file__).parents[1] / "components" / "near_first.js"

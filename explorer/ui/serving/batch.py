@@ -26,7 +26,7 @@ ABOUT = (
     "renormalised."
 )
 POLICIES = "Settings of OEA, Lynx and the modelled latency"
-"""Heading of what only a reader of these papers would change."""
+"""Heading of settings that only readers of these papers would change."""
 NO_PROBE = (
     "This run keeps no router scores, which batch-aware selection needs. Of the shipped runs, seed 0 of the "
     "four main rules has them."

@@ -28,7 +28,7 @@ HOT_SET = {
 }
 """Panel of window A -> its heading."""
 POPULARITY = "Show whether expert popularity is log-normal (Q–Q plot, Shapiro–Francia test)"
-"""The line that opens the panel for readers who model popularity."""
+"""The line that opens this panel, which only readers who model popularity need."""
 TERMS = {"serving_coverage": "hot_set"}
 """Panel -> its term in the Glossary."""
 

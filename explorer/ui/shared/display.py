@@ -18,7 +18,7 @@ MODES = ("normal", "lecture")
 KEY = "mode"
 PANEL = "panel"
 _UNKNOWN = state.Slot("unknown_panel", "")
-"""The panel of the link that the page turned out not to have: the page is then drawn as usual."""
+"""A panel named by the link that the page turned out to lack: the page is then drawn as usual."""
 FACTOR = 1.45
 """Enlargement of charts in lecture mode."""
 LETTERS_PX = 21
@@ -87,7 +87,7 @@ def is_lecture() -> bool:
 
 
 def is_embedded() -> bool:
-    """Streamlit keeps `embed` itself from us; a link that names a panel of the page says the same."""
+    """Whether one panel is shown alone: `embed` (which Streamlit hides from us), or a panel of this page."""
     name = _named_panel()
     return name != _UNKNOWN.get() if name else bool(st.context.is_embedded)
 
@@ -101,8 +101,8 @@ def read_mode() -> None:
     urls.settle(KEY, MODES, "normal", lambda v: f"The link asks for mode = {v}; it can be normal or lecture.")
 
 
-def dress() -> None:
-    """The look of the page; draws the way out of a lecture."""
+def apply_mode() -> None:
+    """Style the page for its mode; in a lecture, draw the button that leaves it."""
     urls.show_notices(KEY)
     st.html(f"<style>{_TABLET}</style>")
     if is_lecture():
@@ -112,9 +112,9 @@ def dress() -> None:
         )
 
 
-def choose() -> None:
+def mode_control() -> None:
     """The switch, in the sidebar."""
-    # What a segment is called is what the address says.
+    # The segments have the names that the address uses.
     st.segmented_control(
         "Display",
         MODES,
@@ -132,22 +132,22 @@ def _leave() -> None:
 def embed(place: DeltaGenerator) -> None:
     """Leave one panel of the page that has just been drawn.
 
-    If it is not among them, the page is drawn once more, as usual, and says so at `place`, above it.
+    If the page has no such panel, it is drawn once more as usual, with a warning at `place`, above it.
     """
-    keys, asked = panels.page_figures().keys, _named_panel()
-    name = asked or (keys or [""])[0]
+    keys, named = panels.page_figures().keys, _named_panel()
+    name = named or (keys or [""])[0]
     is_known = name in keys
-    if asked and is_known == (asked == _UNKNOWN.get()):
-        _UNKNOWN.put("" if is_known else asked)
+    if named and is_known == (named == _UNKNOWN.get()):
+        _UNKNOWN.put("" if is_known else named)
         st.rerun()
-    if asked and not is_known:
-        _say_unknown(place.container(), asked, keys)
+    if named and not is_known:
+        _warn_unknown(place.container(), named, keys)
     elif is_embedded() and is_known:
         st.html(f"<style>{_embedded(name)}</style>")
 
 
-def _say_unknown(place: DeltaGenerator, name: str, keys: Sequence[str]) -> None:
-    """What a page says of a panel that it lacks, with a link to the one of the most similar name."""
+def _warn_unknown(place: DeltaGenerator, name: str, keys: Sequence[str]) -> None:
+    """Say that the page lacks a panel, with a link to the panel of the most similar name."""
     sentence = (
         f"The link asks for the panel “{urls.quoted(name)}”, which this page does not have. "
         "The whole page is shown."

@@ -13,8 +13,8 @@ from explorer.ui.shared import display, panels, store, urls
 def unfolded(anchor: str, label: str, questions: Sequence[Question]) -> DeltaGenerator | None:
     """Where to draw the charts of a section that starts closed; None while it is closed.
 
-    A link may ask for one of its panels: it finds the section open. A lecture shows the line that opens it
-    (`display`), so that a page in large type is as short as the page itself.
+    A link to one of its panels opens the section. A lecture leaves it closed, like the page itself, and shows
+    the line that opens it (`display`).
     """
     for question in questions:
         panels.fold(slug(question.key), partial(store.answer, question))

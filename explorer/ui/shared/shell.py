@@ -29,8 +29,8 @@ _KNOWN = state.Slot[int | None]("runs_read", None)
 # line that opens a section is no fainter than other text. Segments are as high as the fields beside them, so
 # that their labels stand on one line. No paragraph and no title ends in a line of one word. On a phone the
 # name of a run has a line of its own. The name of a chosen run or rule may be longer than its box is wide:
-# the box is as high as all names.
-# Formats are listed in columns. A link to another view of the same page is no current page.
+# the box is as high as all names. Formats are listed in columns. A link to another view of the same page is
+# not the current page.
 _READABLE = """
 [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p,
 [data-testid="stButtonGroup"] button { color: inherit !important; }

@@ -24,10 +24,10 @@ MOST_LETTERS = 120
 """Of a value that a sentence repeats: more than a run id or the name of an arm has."""
 MOST_VALUES = 100
 """Of one parameter."""
+PAGE_OWN = {"serving": ("probe",)}
+"""Page -> settings that it does not take over from another page's widget of the same name."""
 PAGE = state.Slot[str | None]("url_page", None)
 """The page that is open."""
-OWN = {"serving": ("probe",)}
-"""Page -> settings that it does not take over from another page's widget of the same name."""
 FRESH = state.Memo[set[str]]("url_fresh", set)
 """The parameters of the address that led to it which nothing has read yet."""
 
@@ -62,7 +62,7 @@ def on_page_change(page: str) -> None:
         fresh = FRESH.get()
         fresh.clear()
         fresh.update(st.query_params)
-        state.forget(*(key for key in OWN.get(page, ()) if key not in fresh))
+        state.forget(*(key for key in PAGE_OWN.get(page, ()) if key not in fresh))
 
 
 def is_fresh(key: str) -> bool:

@@ -61,6 +61,7 @@ CHOICES: dict[str, Sequence[str | None]] = {
 
 UNSET = "not set"
 PER_ROW = 3
+"""Fields per row of the form."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,12 +152,13 @@ def widget(field: FormField, key: str) -> Any:
 
 
 def in_rows(fields: Sequence[FormField], key: str) -> Iterator[tuple[FormField, Any]]:
-    """Draw fields in rows of three, aligned whatever their kinds, and in their order on a phone."""
+    """Draw fields in rows, aligned at the bottom and in this order on a phone too; yields their values."""
     for start in range(0, len(fields), PER_ROW):
         row = st.columns(PER_ROW, vertical_alignment="bottom")
         for column, field in zip(row, fields[start : start + PER_ROW], strict=False):
             with column:
-                yield field, widget(field, key)
+                value = widget(field, key)
+            yield field, value
 
 
 def config_form(config: RunConfig, key: str) -> dict[str, dict[str, Any]]:

@@ -184,7 +184,8 @@ def now_training() -> None:
         return
     if services().jobs.open_jobs():
         st.fragment(_live, run_every=TICK_S)()
-    else:  # a button in a fragment would draw the fragment again: cleared of all runs, its heading would stay
+    else:
+        # Not a fragment: a button in one reruns it alone, and with all runs cleared its heading would stay.
         _live()
 
 

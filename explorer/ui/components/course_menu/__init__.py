@@ -1,7 +1,7 @@
-"""In a lesson the menu's own entry leads to the course, as the menu of any other page does.
+"""In a lesson the menu entry of the page leads back to the course, as it does from any other page.
 
-Streamlit keeps the whole address when the page that is open is chosen again in the menu, so that nothing
-would happen. The menu is the browser's: the server cannot tell such a click from any other run of the page.
+Streamlit keeps the whole address when the open page is selected again in the menu, so nothing would happen.
+The menu runs in the browser: the server cannot tell such a click from any other run of the page.
 """
 
 from pathlib import Path
@@ -15,5 +15,5 @@ _MENU = st.components.v2.component("moe_course_menu", js=modules.script(FOLDER /
 
 
 def course_menu(link: str) -> None:
-    """While a lesson is open, the menu's entry of this page follows the link in this container."""
+    """While a lesson is open, let the menu entry of this page follow a link. link: key of its container."""
     _MENU(key="course_menu", data={"link": link}, height="content")

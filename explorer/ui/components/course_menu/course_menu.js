@@ -1,15 +1,15 @@
-// Sends a click on the menu's entry of the open page to a link of that page, which leads to its plain address.
+// Redirects a click on the menu entry of the open page to a link in the page that leads to its plain address.
 
 const ENTRIES = '[data-testid="stTopNavLink"], [data-testid="stSidebarNavLink"]';
 
-/** Whether a click asks for this page in this tab: with a key held, browsers open another one. */
+/** Whether a click asks for this page in this tab: with a modifier key, browsers open another tab. */
 function isForThisPage(event, entry) {
   const isPlain = event.button === 0 && !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
   return isPlain && entry?.pathname === location.pathname;
 }
 
 export default function follow({ data }) {
-  const act = (event) => {
+  const redirect = (event) => {
     const entry = event.target.closest?.(ENTRIES);
     const link = document.querySelector(`.st-key-${CSS.escape(data.link)} a`);
     if (!link || !isForThisPage(event, entry)) return;
@@ -17,6 +17,6 @@ export default function follow({ data }) {
     event.stopPropagation();
     link.click();
   };
-  document.addEventListener("click", act, true);
-  return () => document.removeEventListener("click", act, true);
+  document.addEventListener("click", redirect, { capture: true });
+  return () => document.removeEventListener("click", redirect, { capture: true });
 }
