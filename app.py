@@ -43,5 +43,5 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
 app = st.App(
     "explorer/ui/main.py",
     lifespan=lifespan,
-    middleware=[Middleware(Gate), *(Middleware(one) for one in (Assets, EmbedAddress, Bursts, Preload))],
+    middleware=[Middleware(one) for one in (Gate, Assets, EmbedAddress, Bursts, Preload)],
 )

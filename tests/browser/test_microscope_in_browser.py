@@ -245,6 +245,7 @@ def test_charts_below_the_window_follow_in_their_turn_or_when_they_are_scrolled_
     before = page.evaluate(PICTURES)
     # Without scrolling to them.
     page.get_by_role("button", name="Expert 3", exact=True).click()
+    page.wait_for_url(re.compile("expert=3"))  # a page that has not heard the click has settled, too
     settled(page)
     third = pictures_of_a_visit(context, page.url)
     assert third != before
@@ -260,6 +261,7 @@ def test_charts_below_the_window_follow_in_their_turn_or_when_they_are_scrolled_
     chart.scroll_into_view_if_needed()
     expect(chart.locator("svg")).not_to_have_js_property("innerHTML", old)
     page.evaluate("turnsAgain()")
+    page.wait_for_url(re.compile("expert=5"))
     settled(page)
     page.wait_for_function(DRAWN, arg=pictures_of_a_visit(context, page.url))
 

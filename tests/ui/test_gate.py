@@ -1,6 +1,7 @@
 """Who reaches the app: names, proxies and addresses that are allowed, and what every server refuses."""
 
 import argparse
+import re
 import socket
 import tomllib
 from itertools import pairwise
@@ -140,7 +141,9 @@ def test_the_size_of_an_upload_is_that_of_the_limits() -> None:
 def test_the_app_stands_behind_the_gate() -> None:
     """Of the server that is really started, and the first to see a request."""
     source = (ROOT / "app.py").read_text(encoding="utf-8")
-    assert "middleware=[Middleware(Gate)," in source
+    first = re.search(r"middleware=.*?\b(Gate|Assets|EmbedAddress|Bursts|Preload)\b", source)
+    assert first is not None
+    assert first[1] == "Gate"
 
 
 def listen(*arguments: str) -> Listening:
