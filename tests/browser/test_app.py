@@ -241,14 +241,16 @@ def test_a_list_shows_names_and_the_address_says_which_run(walk: tuple[Page, lis
     page, _ = walk
     walk_to(page, "replay")
     run = page.get_by_role("combobox", name="Run", exact=False).first
+    run.scroll_into_view_if_needed()  # a list closes when the page scrolls
     run.click()
+    run.fill("none, seed 1")
     page.get_by_role("option", name=re.compile("none, seed 1")).click()
     settled(page)
     assert "run=none-seed1" in page.url
     expect(page.get_by_text("none-seed1 · ").first).to_be_visible()
     walk_to(page, "evidence")
     claim = page.get_by_role("combobox", name="Claim", exact=False)
-    claim.scroll_into_view_if_needed()  # a list closes when the page scrolls
+    claim.scroll_into_view_if_needed()
     claim.click()
     claim.fill("A2")  # only the options around the chosen one are in the page until something is typed
     page.get_by_role("option", name=re.compile("^A2 ")).click()
