@@ -121,9 +121,9 @@ def _thin(data: pl.DataFrame, encoded: dict[str, Any]) -> alt.Chart:
         .mark_line(clip=True)
         .encode(
             **encoded,
-            color=linking.when_lit(theme.STRONG_TEXT.expr, theme.FAINT_LINE.expr, theme.FAINT_LINE.expr),
-            opacity=linking.when_lit(1, 0.3, 0.55),
-            strokeWidth=linking.when_lit(2.8, 0.9, 0.9),
+            color=linking.by_highlight(theme.STRONG_TEXT.expr, theme.FAINT_LINE.expr, theme.FAINT_LINE.expr),
+            opacity=linking.by_highlight(1, 0.3, 0.55),
+            strokeWidth=linking.by_highlight(2.8, 0.9, 0.9),
         )
         .properties(name="thin")
         .add_params(theme.zoom())
@@ -146,8 +146,8 @@ def _bold(data: pl.DataFrame, encoded: dict[str, Any], inks: Mapping[int, theme.
         .encode(
             **encoded,
             color=alt.Color("place:N", scale=scale, legend=None),
-            opacity=linking.when_lit(1, 0.4, 1),
-            strokeWidth=linking.when_lit(4, 2.4, 2.4),
+            opacity=linking.by_highlight(1, 0.4, 1),
+            strokeWidth=linking.by_highlight(4, 2.4, 2.4),
         )
     )
     return bold

@@ -89,6 +89,6 @@ def _lit_column(data: pl.DataFrame, across: alt.X) -> list[alt.Chart]:
     column = (
         alt.Chart(data)
         .transform_aggregate(groupby=["expert"])
-        .encode(x=across, y=alt.YValue(0), y2=alt.Y2Value("height"), opacity=linking.when_lit(1, 0, 0))
+        .encode(x=across, y=alt.YValue(0), y2=alt.Y2Value("height"), opacity=linking.by_highlight(1, 0, 0))
     )
     return linking.outline(column, width=2, halo=5)

@@ -268,7 +268,7 @@ def _lit_rows(base: alt.Chart) -> list[alt.Chart]:
     rows = base.transform_aggregate(groupby=["expert", "y", "y2"]).encode(
         x=alt.XValue(0),
         x2=alt.X2Value("width"),
-        opacity=linking.when_lit(1, 0, 0),
+        opacity=linking.by_highlight(1, 0, 0),
         tooltip=alt.TooltipValue(None),
     )
     return linking.outline(rows, width=1.5, halo=4)

@@ -66,7 +66,7 @@ def pick_point(*, linked: bool) -> alt.Parameter:
     return alt.selection_point(name="pick", fields=["expert", "x"], on="click", nearest=True, empty=False)
 
 
-def when_lit(lit: Any, others: Any, usual: Any, expert: str = "datum.expert") -> Any:
+def by_highlight(lit: Any, others: Any, usual: Any, expert: str = "datum.expert") -> Any:
     """A value of a mark: one for the expert under the pointer, one for all others meanwhile, one without."""
     return alt.value(
         alt.expr(f"{is_lit(expert)} ? {_text(lit)} : {ANY_LIT} ? {_text(others)} : {_text(usual)}")

@@ -58,9 +58,9 @@ def load_bars(
             x=_across(rows, x_title, is_index=sort == "expert" and order is None),
             y=alt.Y("load_ratio:Q", title=theme.AXIS["load_ratio"], axis=alt.Axis(tickCount=5)),
             color=alt.Color("value:Q", scale=load_scale(limit, bars=True), legend=None),
-            opacity=linking.when_lit(1, 0.55, 1),
+            opacity=linking.by_highlight(1, 0.55, 1),
             stroke=alt.StrokeValue(theme.PLAYHEAD.expr),
-            strokeWidth=linking.when_lit(2, 0, 0),
+            strokeWidth=linking.by_highlight(2, 0, 0),
             tooltip=_tooltip(data),
         )
         .add_params(linking.hover(scope))

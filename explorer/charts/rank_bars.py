@@ -111,7 +111,7 @@ def _bars(rows: pl.DataFrame, limit: float, scope: str | None) -> list[alt.Chart
             y=alt.Y("load_ratio:Q", title=theme.AXIS["load_ratio"], axis=alt.Axis(tickCount=5)),
             y2=alt.Y2(datum=0),
             color=alt.Color("value:Q", scale=load_scale(limit, bars=True), legend=None),
-            opacity=linking.when_lit(1, 0.55, 1),
+            opacity=linking.by_highlight(1, 0.55, 1),
             tooltip=[
                 alt.Tooltip("expert:Q", title="expert", format="d"),
                 alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),

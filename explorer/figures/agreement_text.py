@@ -24,9 +24,9 @@ def overlap(pair: Comparison, *, relabelled: bool) -> str:
         matched = _ends({n: one.matched_overlap for n, one in pair.layers.items()})
         text += f", and relabelling the experts gives {_range(matched)}"
     text += "."
-    if pair.unexplained:
+    if pair.mismatched:
         text += (
-            f" For {counted(pair.unexplained, 'token')} the recorded experts do not follow from the recorded "
+            f" For {counted(pair.mismatched, 'token')} the recorded experts do not follow from the recorded "
             "scores and biases."
         )
     return text + pair.note + (shift_sentence(pair.shift) if pair.shift else "")

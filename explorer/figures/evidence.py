@@ -267,11 +267,11 @@ def _grey(frame: pl.DataFrame) -> str:
 
 def every_run(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Missing:
     """Held-out loss against imbalance of every run of a claim's experiment."""
-    experiment, scale, trainings = _trained(settings)
+    experiment, scale, labelled_rows = _trained(settings)
     subject = f"Every run of “{experiment.title}”"
     rows = [
         (label, *_colour(row), row.seed, row.metrics["max_vio_global"], row.metrics["lm_loss"])
-        for label, row in trainings
+        for label, row in labelled_rows
         if row.metrics.get("max_vio_global") is not None and row.metrics.get("lm_loss") is not None
     ]
     if not rows:
@@ -292,24 +292,24 @@ def every_run(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel |
         how=f"One point per run. Down is better, left is more even.{_grey(frame)}",
         spec=specs.make(run_charts.plane(frame, _named(settings, best["arm"], even["arm"]))),
         table=frame,
-        statements=_row_statements(trainings),
+        statements=_row_statements(labelled_rows),
     )
 
 
 def course(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Missing:
     """MaxVio of the batches over training, of every run of a claim's experiment."""
-    experiment, scale, trainings = _trained(settings)
+    experiment, scale, labelled_rows = _trained(settings)
     subject = f"MaxVio over training, “{experiment.title}”"
     rows = [
         (label, *_colour(row), row.seed, row.digest, 100 * (index + 1) / len(row.series), value)
-        for label, row in trainings
+        for label, row in labelled_rows
         for index, value in enumerate(row.series)
     ]
     if not rows:
         return Missing(subject=subject, reason="No training with MoE layers is behind this claim yet.")
     schema = {**ARM, "seed": pl.Int64, "run": pl.String, "share": pl.Float64, "max_vio": pl.Float64}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
-    longest = max(len(row.series) for _, row in trainings)
+    longest = max(len(row.series) for _, row in labelled_rows)
     late = _comparable(frame).filter(pl.col("share") > 75)
     last = late.group_by("arm", maintain_order=True).agg(pl.col("max_vio").mean())
     low, high = last.sort("max_vio").row(0, named=True), last.sort("max_vio").row(-1, named=True)
@@ -323,7 +323,7 @@ def course(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Mi
         f"Thick: the mean of an arm.{_grey(frame)}",
         spec=specs.make(run_charts.course(frame, _named(settings, low["arm"], high["arm"]))),
         table=frame,
-        statements=_row_statements(trainings),
+        statements=_row_statements(labelled_rows),
     )
 
 

@@ -155,7 +155,7 @@ class RoutedBatch:
     """[T, K] the recorded choice, first choice first; E in an empty slot."""
     gates: Floats | None
     """[T, K] of the same slots."""
-    unexplained: int
+    mismatched: int
     """Tokens whose recorded experts differ from those that follow from the recorded logits and bias."""
     text: ProbeText
 
@@ -234,7 +234,7 @@ def _unscored(
         before=None,
         after=routes,
         gates=None,
-        unexplained=0,
+        mismatched=0,
         text=text,
     )
 
@@ -248,7 +248,7 @@ def route(
     The latest batches are remembered, since every panel of a page asks for the same one.
     """
     scores = compared = unbiased = before = gates = None
-    after, unexplained = probe.routes, 0
+    after, mismatched = probe.routes, 0
     if settings.score_func is not None:
         scores = routing_math.scores(probe.logits, settings.score_func)
         gates = routing_math.gates(probe.logits, after, settings)
@@ -256,7 +256,7 @@ def route(
             compared = routing_math.compared(scores, probe.bias, settings)
             recomputed = routing_math.choose(compared, scores, settings)
             same = routing_math.same_sets(recomputed, after, probe.num_experts)
-            unexplained = int((~same).sum())
+            mismatched = int((~same).sum())
             unbiased = routing_math.compared(scores, None, settings)
             before = routing_math.choose(unbiased, scores, settings)
         if not settings.best_first:
@@ -276,7 +276,7 @@ def route(
         before=before,
         after=after,
         gates=gates,
-        unexplained=unexplained,
+        mismatched=mismatched,
         text=text,
     )
 

@@ -98,12 +98,12 @@ def _with_bias(ids: Sequence[int], biases: Mapping[int, float]) -> str:
     return and_list([f"expert {e} ({signed(biases[e], 3)})" for e in sorted(ids)])
 
 
-def unexplained(batch: RoutedBatch) -> str:
+def mismatch_sentence(batch: RoutedBatch) -> str:
     """A warning if recorded choices do not follow from the recorded logits and biases; else empty."""
-    if not batch.unexplained:
+    if not batch.mismatched:
         return ""
     return (
-        f"For {batch.unexplained} of {batch.num_tokens} tokens the recorded experts are not those that "
+        f"For {batch.mismatched} of {batch.num_tokens} tokens the recorded experts are not those that "
         "follow from the recorded logits and biases; the chart marks the recorded experts as chosen."
     )
 

@@ -82,7 +82,7 @@ class Comparison:
     """Layer -> agreement, for the layers that both have."""
     shift: LayerShift | None
     """Where other pairs of layers fit clearly better."""
-    unexplained: int = 0
+    mismatched: int = 0
     """Tokens, over all layers, whose recorded experts do not follow from the recorded scores and biases."""
     note: str = ""
     """How the tokens were matched, where that is an assumption."""
@@ -133,7 +133,7 @@ def compare(
         names=_names(settings, one, other),
         layers={n: agreement(routes[0][n], routes[1][n], experts) for n in shared},
         shift=shift,
-        unexplained=first.unexplained + second.unexplained,
+        mismatched=first.mismatched + second.mismatched,
         note="" if tokens is None else tokens.note,
     )
 
@@ -208,7 +208,7 @@ def _same_tokens(trace: Trace, one: Run, other: Run) -> SharedTokens | str | Non
 class _Routes:
     layers: dict[int, Ids]
     """Layer -> [T, K]."""
-    unexplained: int = 0
+    mismatched: int = 0
 
 
 def _routes(
@@ -234,17 +234,17 @@ def _all_routes(trace: Trace, run: Run, side: Side, steps: Sequence[int], scored
     if side.bias == "recorded":
         recorded = trace.ask(queries.routes_at, run, probes, run.num_experts).get(side.step)
         return _Routes(layers=recorded) if recorded else NO_ROUTES
-    layers, unexplained = {}, 0
+    layers, mismatched = {}, 0
     settings = settings_of(json.loads(run.config), top_k=run.top_k, step=side.step)
     for layer, probe in trace.ask(queries.layer_probes_at, run, probes).get(side.step, {}).items():
         if probe.bias is None or settings.score_func is None or not settings.chooses:
             return cannot_recompute(run, side)
         scores = routing_math.scores(probe.logits, settings.score_func)
         exact = _choose(scores, probe.bias, settings)
-        unexplained += int((~routing_math.same_sets(exact, probe.routes, probe.num_experts)).sum())
+        mismatched += int((~routing_math.same_sets(exact, probe.routes, probe.num_experts)).sum())
         held = None if side.bias == "none" else rounded(probe.bias, TYPES[side.bias])
         layers[layer] = _choose(scores, held, settings)
-    return _Routes(layers=layers, unexplained=unexplained) if layers else NO_ROUTES
+    return _Routes(layers=layers, mismatched=mismatched) if layers else NO_ROUTES
 
 
 def _slots(probe: queries.LayerProbe, num_experts: int) -> Ids:

@@ -1,7 +1,7 @@
 """Definitions of the detected kinds of events in a run, in words, and their thresholds.
 
 Steps are recorded steps, in the order of the log, regardless of their distance. The SQL
-that detects events is `explorer/store/stretches.py` (when rows come in) and `explorer/queries/events.py`.
+that detects events is `explorer/store/episodes.py` (when rows come in) and `explorer/queries/events.py`.
 """
 
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ without a token are in every denominator. Where nothing was routed at all a rati
 
 EVENTS = """## Events on the time axis
 
-Detected in SQL at ingest (`explorer/store/stretches.py`) and listed by `explorer.queries.events`;
+Detected in SQL at ingest (`explorer/store/episodes.py`) and listed by `explorer.queries.events`;
 thresholds and their reasons: `explorer/metrics/events.py`. A step is a recorded step, however far it is from
 the one before."""
 

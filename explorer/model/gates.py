@@ -37,13 +37,13 @@ def gate_weights(scores_TE: Tensor, ids_TK: Tensor, divide_by: str, route_scale:
     """Weights of the chosen experts, [T, K], with gradient, from unbiased scores; 0 in an empty slot."""
     if divide_by == "all":
         scores_TE = scores_TE / scores_TE.sum(-1, keepdim=True).clamp_min(1e-20)
-    gates_TK = picked(scores_TE, ids_TK)
+    gates_TK = values_at(scores_TE, ids_TK)
     if divide_by == "chosen":
         gates_TK = gates_TK / gates_TK.sum(-1, keepdim=True).clamp_min(1e-20)
     return gates_TK * route_scale if route_scale != 1.0 else gates_TK
 
 
-def picked(values_TE: Tensor, ids_TK: Tensor) -> Tensor:
+def values_at(values_TE: Tensor, ids_TK: Tensor) -> Tensor:
     """The values of the chosen experts, [T, K]; 0 where a slot is empty (id E)."""
     num_experts = values_TE.shape[-1]
     if ids_TK.shape[-1] < num_experts:  # a routing with empty slots has one slot per expert

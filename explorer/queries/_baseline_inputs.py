@@ -127,7 +127,7 @@ def _kept(cur: Cursor, run_id: str, name: str, read: Callable[[], list[float]]) 
 
 def _folder(cur: Cursor, run_id: str) -> str:
     """A digest of the folder of a run as it was read; "" where rows may still come."""
-    sql = "SELECT look FROM raw.runs WHERE run_id = $run_id AND state <> 'running' AND problem IS NULL"
+    sql = "SELECT fingerprint FROM raw.runs WHERE run_id = $run_id AND state <> 'running' AND problem IS NULL"
     row = cur.execute(sql, {"run_id": run_id}).fetchone()
     return str(row[0] or "") if row else ""
 

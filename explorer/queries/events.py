@@ -1,7 +1,7 @@
 """Events of a run: recorded ones, and those detected from its metrics.
 
-Detected events are read from `stretches`, which is updated at ingest
-(`explorer/store/stretches.py`), so a view's cost does not depend on the run's length. Definitions:
+Detected events are read from `episodes`, which is updated at ingest
+(`explorer/store/episodes.py`), so a view's cost does not depend on the run's length. Definitions:
 `explorer/metrics/events.py`.
 """
 
@@ -23,7 +23,7 @@ _WHOLE = f"""
 
 EVERY = f"""
     WITH lasting AS (
-        SELECT run_id, kind, layer, expert, first_step, end_step, samples, peak, peak_step FROM stretches
+        SELECT run_id, kind, layer, expert, first_step, end_step, samples, peak, peak_step FROM episodes
         WHERE list_contains($run_ids::VARCHAR[], run_id) AND {_WHOLE}
     ), every AS (
         SELECT run_id, CASE kind WHEN 'spike' THEN peak_step ELSE first_step END AS step, layer, expert,

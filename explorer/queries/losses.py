@@ -9,7 +9,7 @@ from explorer.queries._frames import AXES, Cursor, ViewBins, choose_bins, frame,
 from explorer.store.pyramids import STEPS
 
 LASTING = """
-    SELECT max(first_step) FROM stretches
+    SELECT max(first_step) FROM episodes
     WHERE run_id = $run_id AND kind = 'odd_loss' AND end_step IS NULL
 """
 

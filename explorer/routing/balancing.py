@@ -231,7 +231,7 @@ def linear_quantile_bias(histogram: Any, bias: Any, target: Any, *, reach: float
     reached = histogram.cumsum(-1)
     lower = reached < (target if isinstance(target, int | float) else target[..., None])
     index, below = lower.sum(-1).clip(0, num_bins - 1), (histogram * lower).sum(-1)
-    inside = _picked(histogram, index)
+    inside = _values_at(histogram, index)
     lowest, width = bin_range(bias, reach=reach)
     part = (target - below) / inside.clip(1)
     return lowest + (index + part) * (width / num_bins)
@@ -243,7 +243,7 @@ def blended(bias: Any, target: Any, ema: float) -> Any:
     return mixed - mixed.mean(-1)[..., None]
 
 
-def _picked(values: Any, index: Any) -> Any:
+def _values_at(values: Any, index: Any) -> Any:
     """values[..., index], [..., M] and [...] -> [...]."""
     if hasattr(values, "astype"):
         return np.take_along_axis(values, index[..., None], axis=-1)[..., 0]

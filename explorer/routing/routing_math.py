@@ -128,7 +128,7 @@ def gates(logits_TE: Floats, chosen_TK: Ids, spec: RouteSpec) -> Floats:
     if spec.weighs_by is None:
         raise ValueError("gates need a score function, which this run does not name")
     weighing = scores(logits_TE, spec.weighs_by)
-    return picked(weighing, chosen_TK) / gate_divisor(weighing, chosen_TK, spec) * spec.route_scale
+    return values_at(weighing, chosen_TK) / gate_divisor(weighing, chosen_TK, spec) * spec.route_scale
 
 
 def gate_divisor(weighing_TE: Floats, chosen_TK: Ids, spec: RouteSpec) -> Floats:
@@ -136,12 +136,12 @@ def gate_divisor(weighing_TE: Floats, chosen_TK: Ids, spec: RouteSpec) -> Floats
     if spec.divide_by == "all":
         return np.asarray(np.maximum(weighing_TE.sum(-1, keepdims=True), LEAST_SUM))
     if spec.divide_by == "chosen":
-        total = picked(weighing_TE, chosen_TK).sum(-1, keepdims=True)
+        total = values_at(weighing_TE, chosen_TK).sum(-1, keepdims=True)
         return np.asarray(np.maximum(total, LEAST_SUM))
     return np.ones((len(weighing_TE), 1), dtype=np.float32)
 
 
-def picked(values_TE: Floats, chosen_TK: Ids) -> Floats:
+def values_at(values_TE: Floats, chosen_TK: Ids) -> Floats:
     """The values of the selected experts, [T, K]; 0 where a slot is empty (id E)."""
     padded = np.concatenate([values_TE, np.zeros((len(values_TE), 1), values_TE.dtype)], axis=-1)
     return np.take_along_axis(padded, chosen_TK, axis=-1)

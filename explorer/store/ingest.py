@@ -21,15 +21,15 @@ from explorer.store.cluster import cluster
 from explorer.store.connection import is_fatal, is_interruption
 from explorer.store.derive import derive
 from explorer.store.diagnosis import discard_findings, store_findings
+from explorer.store.episodes import update_episodes
 from explorer.store.folders import find_runs, read_parts, run_row
 from explorer.store.loading import OutOfOrder, batches, load
 from explorer.store.portions import portions
 from explorer.store.rollup import roll_up
 from explorer.store.row_checks import Sizes, check_rows
 from explorer.store.schema import RUNS, data_tables
-from explorer.store.stretches import find_stretches
 
-OF_ANY_FOLDER = ("run_id", "path", "dir_kind", "state", "problem", "look")
+OF_ANY_FOLDER = ("run_id", "path", "dir_kind", "state", "problem", "fingerprint")
 """Columns of `runs` whose values do not come from a document."""
 
 
@@ -79,7 +79,7 @@ class Ingestor:
         """
         begun = time.perf_counter()
         if self._seen is None:
-            self._seen = dict(cur.execute("SELECT run_id, look FROM raw.runs").fetchall())
+            self._seen = dict(cur.execute("SELECT run_id, fingerprint FROM raw.runs").fetchall())
         runs = find_runs(dirs)
         report = IngestReport(runs=len(runs.runs), notices=list(runs.notices))
         for listing in runs.runs:
@@ -97,17 +97,17 @@ class Ingestor:
     ) -> None:
         row = run_row(listing)
         files = (signature(listing.path), table_signature(listing.path))
-        look = hashlib.sha256(repr((files, row)).encode()).hexdigest()
-        if seen.get(listing.run_id) == look:
+        fingerprint = hashlib.sha256(repr((files, row)).encode()).hexdigest()
+        if seen.get(listing.run_id) == fingerprint:
             return
         seen.pop(listing.run_id, None)
-        row["look"] = look
+        row["fingerprint"] = fingerprint
         done = True
         if row["problem"] is None:
             try:
                 done = self._take_parts(cur, listing, row, report)
             except NotNowError as error:  # the folder does not change when the cause is gone
-                row |= {"problem": printable(str(error)), "state": "unreadable", "look": ""}
+                row |= {"problem": printable(str(error)), "state": "unreadable", "fingerprint": ""}
                 done = False
             except UnreadableRunError as error:
                 row |= {"problem": printable(str(error)), "state": "unreadable"}
@@ -115,27 +115,31 @@ class Ingestor:
                 # An error in one run does not affect others; a full disk or a damaged index affects all.
                 if isinstance(error, duckdb.Error) or is_interruption(error) or not is_fault_of_data(error):
                     raise
-                row |= {"problem": unexpected_problem(listing.path, error), "state": "unreadable", "look": ""}
+                row |= {
+                    "problem": unexpected_problem(listing.path, error),
+                    "state": "unreadable",
+                    "fingerprint": "",
+                }
                 done = not isinstance(error, OSError | MemoryError)  # those may be temporary
         if row["problem"] is not None:
             self._store_problem(cur, row, report)
         if done:
-            seen[listing.run_id] = look
+            seen[listing.run_id] = fingerprint
 
     def _take_parts(
         self, cur: duckdb.DuckDBPyConnection, listing: RunListing, row: dict[str, Any], report: IngestReport
     ) -> bool:
         """Ingest new parts; False if the folder changed meanwhile and must be checked again."""
-        if row["look"] in self._refused:
-            raise UnreadableRunError(self._refused[row["look"]])
+        if row["fingerprint"] in self._refused:
+            raise UnreadableRunError(self._refused[row["fingerprint"]])
         seen = read_parts(listing.path)
         if seen is None:
             return False
         row["generation"], parts = seen
         try:
             for some, last_step in portions(cur, parts, set(_state_of(cur, row).parts)):
-                # Without its `look` an unfinished row is continued in the next round.
-                now = row if last_step is None else {**row, "last_step": last_step, "look": ""}
+                # Without its `fingerprint` an unfinished row is continued in the next round.
+                now = row if last_step is None else {**row, "last_step": last_step, "fingerprint": ""}
                 rows, count = _transaction(cur, now, some, _state_of(cur, row), last_step is None)
                 report.rows += rows
                 report.parts += count
@@ -153,7 +157,7 @@ class Ingestor:
             if reason is None:
                 raise  # e.g. a full disk or a damaged index: not caused by the run
             if is_fatal(error):
-                self._refused[row["look"]] = str(reason)
+                self._refused[row["fingerprint"]] = str(reason)
                 raise  # the index must be rebuilt, without this run
             raise reason from error
         report.changed.append(listing.run_id)
@@ -298,7 +302,7 @@ def _write(
         samples = _samples(cur, key)
         derive(cur, key, start, samples)
         losses = (start_losses, _samples(cur, key, "steps"))
-        find_stretches(cur, key, (start, samples), losses, {part.table for part in new})
+        update_episodes(cur, key, (start, samples), losses, {part.table for part in new})
         roll_up(cur, row["run_id"], key)
         cluster(cur, key, start)
         cur.executemany(
@@ -341,5 +345,5 @@ def _replace_by_problem(cur: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> 
 
 def _put_row(cur: duckdb.DuckDBPyConnection, key: int, row: dict[str, Any]) -> None:
     cur.execute("DELETE FROM raw.runs WHERE run_key = ?", [key])
-    values = [key, row["look"], *(row.get(c.name) for c in RUNS)]
+    values = [key, row["fingerprint"], *(row.get(c.name) for c in RUNS)]
     cur.execute(f"INSERT INTO raw.runs VALUES ({', '.join('?' for _ in values)})", values)

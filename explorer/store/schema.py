@@ -15,8 +15,8 @@ from collections.abc import Iterable
 
 from explorer.health.finding import TITLES
 from explorer.records.tables import LAYER, RUN_ID, STEP, TABLES, Column
+from explorer.store.episodes import EPISODES
 from explorer.store.pyramids import PYRAMIDS
-from explorer.store.stretches import STRETCHES
 
 ORDINAL = Column("ordinal", "INTEGER", "rank of the step among those recorded in this table, from 0")
 
@@ -90,7 +90,7 @@ DERIVED: dict[str, tuple[Column, ...]] = {
         Column("collapsed", "BOOLEAN", "whether low_streak ever reached 100"),
         Column("max_vio_global", "DOUBLE", "max_vio of the last held-out counts, domains summed"),
     ),
-    "stretches": STRETCHES,
+    "episodes": EPISODES,
 }
 
 DERIVED |= {pyramid.table: pyramid.columns for pyramid in PYRAMIDS}
@@ -138,7 +138,10 @@ def data_tables() -> list[str]:
 
 def statements() -> list[str]:
     """The SQL that creates an empty index."""
-    result = ["CREATE SCHEMA raw", f"CREATE TABLE raw.runs (run_key INTEGER, look VARCHAR, {_columns(RUNS)})"]
+    result = [
+        "CREATE SCHEMA raw",
+        f"CREATE TABLE raw.runs (run_key INTEGER, fingerprint VARCHAR, {_columns(RUNS)})",
+    ]
     names = ", ".join(c.name for c in RUNS)
     result.append(f"CREATE VIEW runs AS SELECT {names} FROM raw.runs")
     for table in data_tables():

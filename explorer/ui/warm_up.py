@@ -59,7 +59,7 @@ class WarmUp(threading.Thread):
         importlib.import_module("explorer.ui.glossary.terms").whole_html()
         for name in LAZY_LIBRARIES:
             importlib.import_module(name)
-        settle_memory()
+        freeze_memory()
         with _harmless():
             _baselines()
 
@@ -112,7 +112,7 @@ def _harmless() -> Iterator[None]:
         logging.getLogger(__name__).debug("nothing was prepared: %s", error)
 
 
-def settle_memory() -> None:
+def freeze_memory() -> None:
     """Take what is loaded by now out of the garbage collector's sight: it stays until the server ends.
 
     A full collection walks through some 200,000 objects of the libraries, for 100 ms in which no session is

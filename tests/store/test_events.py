@@ -22,7 +22,7 @@ from explorer.config.run import BalancerConfig, RunConfig
 from explorer.queries import events
 from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LoadRecord, StepRecord
-from explorer.store import Index, stretches
+from explorer.store import Index, episodes
 from explorer.store.derive import derive
 from explorer.store.schema import statements
 
@@ -121,14 +121,14 @@ CONFIG = config_of("loss_free")
 
 
 def take_in(con: duckdb.DuckDBPyConnection, case: Case, config: Any = CONFIG) -> pl.DataFrame:
-    """Fill the tables part by part; returns the stretches."""
+    """Fill the tables part by part; returns the episodes."""
     for table in (
         "runs",
         "expert_loads",
         "steps",
         "layer_metrics",
         "layer_summary",
-        "stretches",
+        "episodes",
         "probe_scores",
     ):
         con.execute(f"DELETE FROM raw.{table}")
@@ -142,9 +142,9 @@ def take_in(con: duckdb.DuckDBPyConnection, case: Case, config: Any = CONFIG) ->
         put(con, "expert_loads", load_rows(case, start, stop))
         put(con, "steps", loss_rows(case, start, stop))
         derive(con, KEY, start, stop)
-        stretches.find_stretches(con, KEY, (start, stop), (start, stop), {"expert_loads", "steps"})
+        episodes.update_episodes(con, KEY, (start, stop), (start, stop), {"expert_loads", "steps"})
         start = stop
-    return con.execute("SELECT * FROM stretches ORDER BY ALL").pl()
+    return con.execute("SELECT * FROM episodes ORDER BY ALL").pl()
 
 
 def put(con: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
@@ -204,7 +204,7 @@ def test_events_are_those_of_the_loops(con: Any, case: Case) -> None:
         assert (row["first_step"], row["last_step"]) == (mine["step"][0], mine["step"][-1])
     at_once = take_in(con, replace(case, cuts=(len(case.steps),)))
     assert grown.equals(at_once)
-    with mock.patch.object(stretches, "CHUNK_ROWS", 37 * L * E):
+    with mock.patch.object(episodes, "CHUNK_ROWS", 37 * L * E):
         assert take_in(con, replace(case, cuts=(len(case.steps),))).equals(at_once)
 
 
@@ -277,7 +277,7 @@ def test_choices_settle(con: Any, seed: int, probes: int, experts: int, slots: i
     for probe in range(probes - 1):
         kept = rng.random((L, 12)) < rng.choice([0.5, 0.92, 1.0])
         choices[probe][kept] = choices[-1][kept]
-    for table in ("runs", "probe_scores", "stretches"):
+    for table in ("runs", "probe_scores", "episodes"):
         con.execute(f"DELETE FROM raw.{table}")
     con.execute(
         "INSERT INTO raw.runs BY NAME SELECT 7 AS run_key, 'run' AS run_id, ? AS num_experts", [experts]
@@ -286,7 +286,7 @@ def test_choices_settle(con: Any, seed: int, probes: int, experts: int, slots: i
         rows = [(9 * probe, layer, t, choices[probe, layer, t].tolist()) for layer, t in np.ndindex(L, 12)]
         names = ["step", "layer", "token", "selected_experts"]
         put(con, "probe_scores", pl.DataFrame(rows, schema=names, orient="row"))
-        stretches.find_stretches(con, KEY, (0, 0), (0, 0), {"probe_scores"})
+        episodes.update_episodes(con, KEY, (0, 0), (0, 0), {"probe_scores"})
     found = events.events(con, "run").select("step", "layer", "expert", "kind").rows()
     steps = [9 * probe for probe in range(probes)]
     assert by_step(found) == by_step(reference.of_choices(steps, choices.tolist(), experts))
@@ -312,7 +312,7 @@ def test_a_run_that_grows_and_is_compacted_keeps_its_events(tmp_path: Path) -> N
             finish()
             index.ingest([tmp_path / "runs"])
             with index.cursor() as cur:
-                seen.append(cur.execute("SELECT * FROM stretches ORDER BY ALL").pl())
+                seen.append(cur.execute("SELECT * FROM episodes ORDER BY ALL").pl())
                 found = events.events(cur, "run").select("step", "kind").rows()
             assert found == [
                 (0, "oscillation"),

@@ -42,7 +42,7 @@ def test_figures_are_those_of_each_layers_own_experts(
         mine = counts[1][row[0]][LAYERS.index(row[1])]
         assert row[2:4] == pytest.approx((metrics.max_vio(mine), metrics.effective_experts(mine)))
         assert row[4] == (mine == 0).sum()
-    dead = cursor.execute("SELECT count(*) FROM stretches WHERE kind IN ('idle', 'low')").fetchone()
+    dead = cursor.execute("SELECT count(*) FROM episodes WHERE kind IN ('idle', 'low')").fetchone()
     assert dead == (0,)
 
 

@@ -127,7 +127,7 @@ def first_run(picture: tuple[ForwardMsg, ...], monkeypatch: pytest.MonkeyPatch, 
     """What a browser has of the page before its script has loaded anything; nobody waits for it."""
     monkeypatch.setattr(frame, "draw", lambda page: None)
     visit = first_visit.begin(picture)
-    visit.arrive()
+    visit.on_visit()
     visit.report_drawn()
     app = AppTest.from_file(str(MAIN), default_timeout=120)
     app.query_params.update(query)
@@ -163,7 +163,7 @@ def test_the_page_after_the_picture_is_the_usual_page(
 ) -> None:
     usual = open_app(recorded)
     visit = first_visit.begin(picture)
-    visit.arrive()
+    visit.on_visit()
     visit.report_drawn()
     after = open_app(recorded)
     assert [element.proto for element in after.main] == [element.proto for element in usual.main]
@@ -215,4 +215,4 @@ def test_without_a_picture_nobody_waits() -> None:
     visit = first_visit.begin(())
     visit.wait(60.0)
     visit.wait_until_drawn()
-    assert visit.arrive() == b""
+    assert visit.on_visit() == b""

@@ -149,18 +149,18 @@ def test_a_run_without_biases_is_not_sorted_by_them(open_app: Opener, recorded: 
 
 def test_an_order_is_worked_out_once_for_a_layer(open_app: Opener, recorded: Path) -> None:
     app = open_app(recorded, "replay", run="loss_free-seed0", sort="mean load", layer="1")
-    (name, order) = app.session_state[order_control.FROZEN.key]
+    (name, order) = app.session_state[order_control.STABLE_ORDER.key]
     assert name == ("loss_free-seed0", 1, "mean load")
     assert isinstance(order, ExpertOrder)
     # Frozen: the kept order is shown until another one is selected.
     reverse = replace(order, experts=order.experts[::-1])
-    app.session_state[order_control.FROZEN.key] = (name, reverse)
+    app.session_state[order_control.STABLE_ORDER.key] = (name, reverse)
     app.session_state["step"] = 3
     app.run()
-    assert app.session_state[order_control.FROZEN.key][1] == reverse
+    assert app.session_state[order_control.STABLE_ORDER.key][1] == reverse
     app.selectbox(key=order_control.KEY).set_value("final load").run()
     app.selectbox(key=order_control.KEY).set_value("mean load").run()
-    assert app.session_state[order_control.FROZEN.key] == (name, order)
+    assert app.session_state[order_control.STABLE_ORDER.key] == (name, order)
 
 
 def matrix(tokens: np.ndarray, each: int = 1) -> LoadMatrix:

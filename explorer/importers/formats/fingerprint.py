@@ -51,7 +51,7 @@ class Fingerprint:
         absent, sums = 0, []
         for place, (layer, row) in enumerate(by_layer):
             where = f"{key}, layer {layer}"
-            values, missing = expert_row(_picked(row, value, source, where), experts, source, where)
+            values, missing = expert_row(_values_of(row, value, source, where), experts, source, where)
             shares[place] = np.rint(values * SHARE_UNIT)
             absent += missing
             sums.append(float(values.sum()))
@@ -111,7 +111,7 @@ class Fingerprint:
             )
 
 
-def _picked(row: Any, value: str, source: Source, place: str) -> dict[str, Any]:
+def _values_of(row: Any, value: str, source: Source, place: str) -> dict[str, Any]:
     """{expert: value} of one of the values stored per expert."""
     if not isinstance(row, Mapping) or not all(isinstance(v, Mapping) and value in v for v in row.values()):
         raise source.problem(place, f"must be an object of experts with {value}")

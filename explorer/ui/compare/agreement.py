@@ -20,7 +20,7 @@ def section(arms: ArmSet) -> None:
     values = agreement.read_address(offer)
     layer = controls.settings(arms).layer
     questions = compare.agreement_questions(offer, values, layer)
-    place = sections.unfolded(
+    place = sections.body_if_open(
         "agreement", "Show which experts two routings choose for the same tokens", list(questions.values())
     )
     if place:

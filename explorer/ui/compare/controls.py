@@ -24,20 +24,20 @@ PAIRED_METRICS = "paired_metrics"
 def read_address(arms: ArmSet) -> None:
     """Give every control that the address names its value, before any of them is drawn."""
     if offered := layers_of(arms):
-        layers.settle(offered, "these runs")
-    urls.settle(
+        layers.prepare(offered, "these runs")
+    urls.prepare_choice(
         "x", AXES, "step", lambda value: f"The link asks for x = {value}; it can be step, tokens or time."
     )
-    urls.settle(
+    urls.prepare_choice(
         "part",
         PARTS,
         default_part({"log": log} if (log := urls.values_of("log")) else {}),
         lambda value: f"The link asks for part = {value}; it can be end or whole.",
     )
-    urls.settle_flag("log", True)
-    urls.settle_flag("events", False)
+    urls.prepare_flag("log", True)
+    urls.prepare_flag("events", False)
     if len(arms) > 1:
-        urls.settle(
+        urls.prepare_choice(
             "base",
             [arm.token for arm in arms],
             default_base(arms),

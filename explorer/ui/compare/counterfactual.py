@@ -28,7 +28,7 @@ def section(arms: ArmSet) -> None:
         return
     _read_address(offer)
     questions = view.questions(offer, state.values(view.KEYS))
-    place = sections.unfolded(
+    place = sections.body_if_open(
         "replay",
         "Show which experts another rule, K, group limit or number format chooses",
         [question for same_kind in questions.values() for question in same_kind],
@@ -51,7 +51,7 @@ def section(arms: ArmSet) -> None:
 
 
 def _read_address(offer: view.ReplayOffer) -> None:
-    urls.settle(
+    urls.prepare_choice(
         view.PROBE,
         offer.steps,
         offer.default,

@@ -15,7 +15,7 @@ def gradients(arms: ArmSet) -> None:
     questions = compare.mechanisms(arms)
     pair = (questions["norms"], questions["cosine"])
     sections.heading("gradients", "router_gradient")
-    place = sections.unfolded(
+    place = sections.body_if_open(
         "gradients", "Show the norms of both gradients and the angle between them", pair
     )
     if place:
@@ -29,7 +29,9 @@ def margins(arms: ArmSet) -> None:
     questions = compare.mechanisms(arms)
     pair = (questions["margin"], questions["switched"])
     sections.heading("margin", "score_margin")
-    place = sections.unfolded("margin", "Show the margins and the assignments that the bias changes", pair)
+    place = sections.body_if_open(
+        "margin", "Show the margins and the assignments that the bias changes", pair
+    )
     if place:
         with place:
             _side_by_side(*pair)
@@ -40,7 +42,7 @@ def churn(arms: ArmSet) -> None:
     """How often the selected experts of a token change."""
     question = compare.mechanisms(arms)["churn"]
     sections.heading("churn", "churn")
-    place = sections.unfolded("churn", "Show how many tokens change their experts", [question])
+    place = sections.body_if_open("churn", "Show how many tokens change their experts", [question])
     if place:
         with place:
             show.question(question)

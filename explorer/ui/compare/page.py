@@ -150,7 +150,7 @@ def plane(arms: ArmSet, runs: Sequence[Run]) -> None:
     """Perplexity against imbalance, over the selected runs and the shipped ones of the same experiment."""
     sections.heading("plane", "dilemma_plane")
     question = compare.plane(arms, runs)
-    place = sections.unfolded(
+    place = sections.body_if_open(
         "plane", "Show perplexity against MaxVio of these and the shipped runs", [question]
     )
     if place:

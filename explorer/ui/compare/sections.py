@@ -3,7 +3,7 @@
 import streamlit as st
 
 from explorer.metrics.glossary import tip
-from explorer.ui.shared.folded import unfolded as unfolded
+from explorer.ui.shared.folded import body_if_open as body_if_open
 
 TITLES = {
     "metrics": "Final metrics",

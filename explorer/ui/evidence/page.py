@@ -26,7 +26,7 @@ HEAD_PX, ROW_PX = 37, 80
 def view() -> None:
     """Verdicts, the chosen claim, published numbers, findings."""
     ids = evidence.claim_ids()
-    urls.settle(view_of.CLAIM, ids, view_of.DEFAULT, partial(_notice, ids))
+    urls.prepare_choice(view_of.CLAIM, ids, view_of.DEFAULT, partial(_notice, ids))
     urls.show_notices(view_of.CLAIM)
     panels.bind(view_of.CLAIM)
     st.markdown(

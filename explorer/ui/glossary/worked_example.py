@@ -56,7 +56,7 @@ def section(runs: Sequence[Run]) -> None:
 @st.fragment
 def _example(runs: Sequence[Run]) -> None:
     """Controls and results. Only this reruns when a control moves."""
-    _settle(runs)
+    _prepare(runs)
     settings = _settings(runs)
     urls.show_notices(*KEYS)
     try:
@@ -81,24 +81,24 @@ def _complaint(key: str, rule: str, fallback: str) -> Callable[[str], str]:
     return lambda value: f"The link gives “{value}” for {key}; it must be {rule}. {fallback} is used."
 
 
-def _settle_choice(key: str, options: Sequence[str], default: str) -> None:
-    urls.settle(key, options, default, _complaint(key, f"one of {', '.join(options)}", default))
+def _prepare_choice(key: str, options: Sequence[str], default: str) -> None:
+    urls.prepare_choice(key, options, default, _complaint(key, f"one of {', '.join(options)}", default))
 
 
-def _settle(runs: Sequence[Run]) -> None:
+def _prepare(runs: Sequence[Run]) -> None:
     """Read the address before the widgets are made; values that do not fit become notices."""
-    _settle_choice("example", sources(runs), DEFAULTS.example)
-    _settle_choice("n", EXPERTS, str(DEFAULTS.n))
-    _settle_choice("t", TOKENS, str(DEFAULTS.t))
+    _prepare_choice("example", sources(runs), DEFAULTS.example)
+    _prepare_choice("n", EXPERTS, str(DEFAULTS.n))
+    _prepare_choice("t", TOKENS, str(DEFAULTS.t))
     if runs:
         ids = [run.run_id for run in runs]
-        urls.settle("of_run", ids, ids[0], _complaint("of_run", "a recorded run with loads", ids[0]))
-    _settle_counts()
+        urls.prepare_choice("of_run", ids, ids[0], _complaint("of_run", "a recorded run with loads", ids[0]))
+    _prepare_counts()
     ks = _top_ks()
-    _settle_choice("k", ks, default_top_k(ks))
+    _prepare_choice("k", ks, default_top_k(ks))
 
 
-def _settle_counts() -> None:
+def _prepare_counts() -> None:
     """The same for typed counts."""
     if state.has("counts"):
         return

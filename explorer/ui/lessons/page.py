@@ -17,7 +17,7 @@ from explorer.metrics import glossary
 from explorer.routing.bias_step import BiasStep
 from explorer.ui.components.course_menu import course_menu
 from explorer.ui.shared import bias_step, links, show, state, urls
-from explorer.ui.shared.recorded import recorded
+from explorer.ui.shared.recorded_runs import recorded_runs
 
 LESSON, PART = "lesson", "part"
 """Parameters of the address, and keys of the session."""
@@ -125,7 +125,7 @@ def _read_part(lesson: Lesson) -> None:
     if OPEN.get() != lesson.slug:
         state.forget(PART)
         OPEN.put(lesson.slug)
-    urls.settle(
+    urls.prepare_choice(
         PART,
         parts,
         1,
@@ -170,7 +170,7 @@ def _words(step: Step, place: Place, is_open: bool) -> None:
 
 def _facts() -> Facts:
     """Facts of the runs that are here."""
-    return partial(catalogue.value_of, recorded())
+    return partial(catalogue.value_of, recorded_runs())
 
 
 def _with_numbers(text: str) -> str:
@@ -290,7 +290,7 @@ def _figure(step: Step, place: Place, is_open: bool) -> None:
     """The panels of the step, the part of them that may be seen before the guess, or an empty place."""
     lesson, part = place
     try:
-        figure = figure_of(recorded(), step, lesson, part, before=not is_open)
+        figure = figure_of(recorded_runs(), step, lesson, part, before=not is_open)
         if figure is None:
             _no_figure_yet()
             return

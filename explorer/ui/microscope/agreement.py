@@ -6,7 +6,7 @@ from explorer.figures.arms import Run
 from explorer.figures.views import microscope as view
 from explorer.metrics.glossary import tip
 from explorer.ui.shared import agreement
-from explorer.ui.shared.folded import unfolded
+from explorer.ui.shared.folded import body_if_open
 
 
 def section(runs: tuple[Run, ...], run: Run, probes: dict[str, view.Probes], step: int, layer: int) -> None:
@@ -15,7 +15,7 @@ def section(runs: tuple[Run, ...], run: Run, probes: dict[str, view.Probes], ste
     offer = view.agreement_offer(runs, run, probes, step)
     values = agreement.read_address(offer)
     panel_of = view.agreement_questions(offer, values, layer)
-    place = unfolded(
+    place = body_if_open(
         "microscope_agreement",
         "Show which experts another run, another probe or a rounded bias chooses",
         list(panel_of.values()),

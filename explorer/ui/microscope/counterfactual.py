@@ -8,7 +8,7 @@ from explorer.figures.views import counterfactual_choice as choices
 from explorer.figures.views import microscope as view
 from explorer.metrics.glossary import tip
 from explorer.ui.shared import controls, show, state, store, urls
-from explorer.ui.shared.folded import unfolded
+from explorer.ui.shared.folded import body_if_open
 
 TITLES = {
     "imbalance": "Imbalance (MaxVio)",
@@ -29,7 +29,7 @@ def section(run: Run, step: int, layer: int) -> None:
     st.subheader("What if: another rule on the recorded scores (open loop)", help=tip("counterfactual"))
     settings, offer = choices.choices_of([run], layer), choices.offer_of([run], layer)
     panel_of = questions(run, step, layer)
-    place = unfolded(
+    place = body_if_open(
         "microscope_replay",
         "Show which experts another rule, K, group limit or number format chooses",
         list(panel_of.values()),

@@ -39,7 +39,7 @@ def choose_run(runs: Sequence[Run]) -> Run:
     """The run selector, bound to `?run=` as in Replay."""
     by_id = {run.run_id: run for run in runs}
     default = default_run(runs)
-    urls.settle(
+    urls.prepare_choice(
         "run",
         list(by_id),
         default.run_id,
@@ -94,7 +94,7 @@ def _probe_and_layer(run: Run, probes: Probes, on_change: Callable[[], None] | N
     """The controls that the whole page depends on."""
     steps = [step for step, _ in probes]
     default = default_probe(probes, run.last_step)
-    urls.settle(
+    urls.prepare_choice(
         "probe",
         steps,
         default,
@@ -103,7 +103,7 @@ def _probe_and_layer(run: Run, probes: Probes, on_change: Callable[[], None] | N
             f"{and_list([str(s) for s in steps])}. The one after {default} is shown."
         ),
     )
-    layers.settle(run.layers, "this run")
+    layers.prepare(run.layers, "this run")
     urls.show_notices("probe", "layer")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         step = st.segmented_control(
@@ -145,7 +145,7 @@ def _controls(batch: RoutedBatch, default: int) -> None:
     """Token, marked expert and colours: widgets whose keys the text and the URL share."""
     last, experts = batch.num_tokens - 1, [NO_EXPERT, *map(str, range(batch.num_experts))]
     default = min(default, last)
-    _settle(last, experts, default)
+    _prepare(last, experts, default)
     urls.show_notices("token", "expert", "colour")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         urls.number_input("Token", 0, last, default, key="token", width=150)
@@ -169,9 +169,9 @@ def _controls(batch: RoutedBatch, default: int) -> None:
         )
 
 
-def _settle(last: int, experts: Sequence[str], default: int) -> None:
+def _prepare(last: int, experts: Sequence[str], default: int) -> None:
     """Read token, expert and colour from the URL before their widgets are made."""
-    urls.settle_number(
+    urls.prepare_number(
         "token",
         0,
         last,
@@ -181,7 +181,7 @@ def _settle(last: int, experts: Sequence[str], default: int) -> None:
             f"Token {default} is shown."
         ),
     )
-    urls.settle(
+    urls.prepare_choice(
         "expert",
         experts,
         NO_EXPERT,
@@ -190,7 +190,7 @@ def _settle(last: int, experts: Sequence[str], default: int) -> None:
             "None is marked."
         ),
     )
-    urls.settle(
+    urls.prepare_choice(
         "colour",
         COLOURS,
         FIRST,

@@ -48,7 +48,7 @@ class Parts:
             st.fragment(draw, key=following.fragment_of(part))()
 
     @property
-    def _picked(self) -> ArmSet:
+    def _arm_set(self) -> ArmSet:
         return ArmSet.of(self.arms)
 
     def _step_and_layer(self) -> tuple[int, int]:
@@ -68,8 +68,8 @@ class Parts:
 
     def _domains(self) -> None:
         _, at = self._step_and_layer()
-        layer_settings = specialisation.with_domain_loads(STORE, self._picked, at)
-        with following.place(following.DOMAINS, view.domain_questions(layer_settings, self._picked, at)):
+        layer_settings = specialisation.with_domain_loads(STORE, self._arm_set, at)
+        with following.place(following.DOMAINS, view.domain_questions(layer_settings, self._arm_set, at)):
             layer.domains_by_method(self.arms, at)
 
     def _saturation(self) -> None:

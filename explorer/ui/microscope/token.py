@@ -21,7 +21,7 @@ from explorer.ui.shared import panels, show, store
 def section(run: Run, batch: RoutedBatch, settings: MicroscopeSettings) -> None:
     """The scores beside the formulas, and the update below them."""
     st.subheader("Routing of the selected token", help=tip("top_k"))
-    error = sentences.unexplained(batch)
+    error = sentences.mismatch_sentence(batch)
     if error:
         st.error(show.plain(error), icon=":material/error:")
     if batch.settings.note:

@@ -11,14 +11,14 @@ from explorer.ui.shared import state, urls
 from explorer.ui.shared.store import STORE
 
 KEY = "sort"
-FROZEN = state.Slot[tuple[tuple[str, int, str], ExpertOrder | None] | None]("expert_order", None)
+STABLE_ORDER = state.Slot[tuple[tuple[str, int, str], ExpertOrder | None] | None]("expert_order", None)
 """Run, layer and name of the order that was selected last, and the order."""
 
 
 def control(run: Run) -> None:
     """The selector, bound to `?sort=`; only a run with biases offers the order by bias."""
     options = expert_order.sorts_of(STORE, run)
-    urls.settle(KEY, options, expert_order.INDEX, lambda value: _notice(value, options))
+    urls.prepare_choice(KEY, options, expert_order.INDEX, lambda value: _notice(value, options))
     st.selectbox(
         "Order of experts",
         options,
@@ -41,15 +41,15 @@ def _notice(value: str, options: list[str]) -> str:
     )
 
 
-def frozen(run: Run, layer: int, sort: str) -> ExpertOrder | None:
+def stable_order(run: Run, layer: int, sort: str) -> ExpertOrder | None:
     """The selected order as it was when it was selected; None for the order by index."""
     if sort == expert_order.INDEX:
         return None
     name = (run.run_id, layer, sort)
-    entry = FROZEN.get()
+    entry = STABLE_ORDER.get()
     if entry is None or entry[0] != name:
         entry = (name, expert_order.order_of(STORE, run, layer, sort))
-        FROZEN.put(entry)
+        STABLE_ORDER.put(entry)
     return entry[1]
 
 
@@ -59,7 +59,9 @@ def rows(run: Run, layer: int, sort: str) -> Sequence[int | Sequence[int]] | Non
     Very many experts share rows, ranked by the selected order, or by their load over the run.
     """
     is_many = many_experts.is_many(run, layer)
-    order = frozen(run, layer, expert_order.MEAN_LOAD if is_many and sort == expert_order.INDEX else sort)
+    order = stable_order(
+        run, layer, expert_order.MEAN_LOAD if is_many and sort == expert_order.INDEX else sort
+    )
     if order is None:
         return None
     return many_experts.shared_rows(order.experts) if is_many else order.experts

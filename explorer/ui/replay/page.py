@@ -54,7 +54,7 @@ def select_run(runs: Sequence[Run]) -> Run:
     """The selector of the run, bound to `?run=`."""
     by_id = {run.run_id: run for run in runs}
     default = default_run(runs).run_id
-    urls.settle(
+    urls.prepare_choice(
         "run",
         list(by_id),
         default,
@@ -158,7 +158,7 @@ def latest(run: Run) -> Run:
 def _questions(run: Run) -> view.ReplayQuestions:
     """The questions for what the widgets say, with the order of experts as it was frozen."""
     settings = playhead.settings()
-    return view.questions(run, settings, expert_order.frozen(run, settings.layer, settings.sort))
+    return view.questions(run, settings, expert_order.stable_order(run, settings.layer, settings.sort))
 
 
 def _player(run: Run, update: DeltaGenerator) -> None:

@@ -27,10 +27,10 @@ def controls(run: Run) -> None:
     last = run.last_step
     # The widget of a growing run keeps its range, or it would be made anew at every tick.
     most = max(last, 1, run.num_steps - 1 if run.is_running else 0)
-    layers.settle(run.layers, "this run")
+    layers.prepare(run.layers, "this run")
     width = run.width(state.number("layer"))
     experts = [ALL_EXPERTS, *map(str, range(width))]
-    urls.settle(
+    urls.prepare_choice(
         "expert",
         experts,
         ALL_EXPERTS,
@@ -39,7 +39,7 @@ def controls(run: Run) -> None:
             "None is singled out."
         ),
     )
-    urls.settle_number(
+    urls.prepare_number(
         "step",
         0,
         last,

@@ -26,7 +26,7 @@ class FirstVisit:
         """The picture: what a script run sends for it."""
         self._has_arrived, self._is_drawn, self._is_over = (threading.Event() for _ in range(3))
 
-    def arrive(self) -> bytes:
+    def on_visit(self) -> bytes:
         """A browser has asked for the Overview. Returns a script by which it reports that the chart stands.
 
         Empty where no picture is awaited.
@@ -72,7 +72,7 @@ _current = FirstVisit(())
 def scripts_for(path: str, query: str) -> bytes:
     """What the page at this address is to run; any other than the plain Overview ends the waiting."""
     if path.endswith("/") and not query:
-        return _current.arrive()
+        return _current.on_visit()
     _current.report_drawn()
     return b""
 

@@ -84,7 +84,7 @@ def _panels(run: Run) -> None:
 
 
 def _read_probe(steps: Sequence[int]) -> None:
-    urls.settle(
+    urls.prepare_choice(
         "probe",
         list(steps),
         steps[-1],

@@ -18,7 +18,7 @@ from explorer.figures.views.selection import run_names
 from explorer.metrics.glossary import tip
 from explorer.ui.serving import batch, parts, verdict
 from explorer.ui.shared import controls, layers, panels, show, state, urls
-from explorer.ui.shared.folded import unfolded
+from explorer.ui.shared.folded import body_if_open
 from explorer.ui.shared.store import STORE
 
 HOT_SET = {
@@ -47,7 +47,7 @@ def show_runs(runs: Sequence[Run]) -> None:
 def _choose_run(runs: Sequence[Run]) -> Run:
     by_id = {run.run_id: run for run in runs}
     default = choices.first_run(runs).run_id
-    urls.settle(
+    urls.prepare_choice(
         "run",
         list(by_id),
         default,
@@ -76,7 +76,7 @@ def _about(run: Run) -> str:
 def _choose_judge(run: Run, runs: Sequence[Run]) -> Run:
     by_id = {one.run_id: one for one in choices.judges_of(run, runs)}
     default = choices.default_judge(run, list(by_id.values())).run_id
-    urls.settle(
+    urls.prepare_choice(
         "judged",
         list(by_id),
         default,
@@ -121,7 +121,7 @@ def _read_address(run: Run, judged: Run) -> choices.Options:
     controls.read_address((windows,), lambda choice, _: choice.options)
     options = view.options_of(STORE, run, judged, state.number("windows"))
     controls.read_address(options.choices(), options.of)
-    layers.settle(run.layers, "this run")
+    layers.prepare(run.layers, "this run")
     urls.show_notices("layer", *choices.KEYS_OF_LOADS)
     return options
 
@@ -151,7 +151,7 @@ def _hot_set(run: Run, judged: Run) -> None:
             else:
                 show.question(questions[key], stays=True)
     popularity = questions["serving_popularity"]
-    if section := unfolded("popularity", POPULARITY, [popularity]):
+    if section := body_if_open("popularity", POPULARITY, [popularity]):
         with section:
             show.question(popularity, stays=True)
 

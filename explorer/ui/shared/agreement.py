@@ -44,7 +44,7 @@ def read_address(offer: Offer) -> dict[str, str]:
     for key in offer.keys:
         options = offer.options(key, values)
         default = offer.default(key, values)
-        urls.settle(
+        urls.prepare_choice(
             key,
             options,
             default,

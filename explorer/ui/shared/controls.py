@@ -17,19 +17,21 @@ def read_address(choices: Iterable[Choice], offer: Offer) -> None:
     for choice in choices:
         offered = offer(choice, state.everything())
         default = default_of(choice, offered)
-        urls.settle(choice.key, offered, default, _notice(choice.key, rule_of(choice, offered), default))
+        urls.prepare_choice(
+            choice.key, offered, default, _notice(choice.key, rule_of(choice, offered), default)
+        )
 
 
 def read_seed(key: str) -> None:
     """The same for a seed, a whole number."""
     notice = _notice(key, f"it must be a whole number from 0 to {MOST_SEED}", "0")
-    urls.settle_number(key, 0, MOST_SEED, 0, notice)
+    urls.prepare_number(key, 0, MOST_SEED, 0, notice)
 
 
 def read_playhead(key: str, last: int) -> None:
     """The same for a step from 0 to `last`, which is also the default."""
     notice = _notice(key, f"it must be a step from 0 to {last}", str(last))
-    urls.settle_number(key, 0, last, last, notice)
+    urls.prepare_number(key, 0, last, last, notice)
 
 
 def _notice(key: str, rule: str, default: str) -> Callable[[str], str]:
@@ -51,7 +53,7 @@ def draw(
     default = default_of(choice, offered)
     if any(choice.text_of(option) != option for option in offered):
         names = {"format_func": choice.text_of, "help": choice.help, "width": width, "on_change": on_change}
-        urls.named(kind, choice.label, offered, default, key=choice.key, **names)
+        urls.labelled_choice(kind, choice.label, offered, default, key=choice.key, **names)
         return
     start: dict[str, Any] = {"index": offered.index(default)} if choice.is_list else {"value": default}
     kind(

@@ -98,7 +98,9 @@ def _named_panel() -> str:
 
 def read_mode() -> None:
     """Read the address: before anything is drawn."""
-    urls.settle(KEY, MODES, "normal", lambda v: f"The link asks for mode = {v}; it can be normal or lecture.")
+    urls.prepare_choice(
+        KEY, MODES, "normal", lambda v: f"The link asks for mode = {v}; it can be normal or lecture."
+    )
 
 
 def apply_mode() -> None:

@@ -10,7 +10,7 @@ from explorer.figures.panel import Question, slug
 from explorer.ui.shared import display, panels, store, urls
 
 
-def unfolded(anchor: str, label: str, questions: Sequence[Question]) -> DeltaGenerator | None:
+def body_if_open(anchor: str, label: str, questions: Sequence[Question]) -> DeltaGenerator | None:
     """Where to draw the charts of a section that starts closed; None while it is closed.
 
     A link to one of its panels opens the section. A lecture leaves it closed, like the page itself, and shows

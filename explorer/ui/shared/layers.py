@@ -14,9 +14,9 @@ MOST_BUTTONS = 32
 """Layers that have a button each; more are a list."""
 
 
-def settle(layers: Sequence[int], of: str) -> None:
+def prepare(layers: Sequence[int], of: str) -> None:
     """Read `?layer=` before the picker is made; `of` says whose layers they are, e.g. `this run`."""
-    urls.settle(
+    urls.prepare_choice(
         "layer",
         layers,
         layers[0],

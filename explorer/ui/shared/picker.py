@@ -28,7 +28,7 @@ def run_picker(page: str) -> None:
     runs = cached.list_runs()
     arms = arms_of(runs)
     by_token = {arm.token: arm for arm in arms}
-    notice = _settle(by_token, [arm.token for arm in default_arms(arms)])
+    notice = _prepare(by_token, [arm.token for arm in default_arms(arms)])
     tokens: list[str] = _draw(arms) if arms and page in PAGES else state.value(KEY)
     if notice:
         urls.notice(KEY, notice)
@@ -39,7 +39,7 @@ def _draw(arms: list[Arm]) -> list[str]:
     """The picker and the legend of the selection; returns the selected tokens."""
     by_token = {arm.token: arm for arm in arms}
     with st.sidebar:
-        tokens = urls.named_multiselect(
+        tokens = urls.labelled_multiselect(
             "Runs to compare",
             list(by_token),
             key=KEY,
@@ -72,7 +72,7 @@ def _unbroken(text: str) -> str:
     return re.sub(r"(?<=\d) (?=seeds)|(?<=seed) (?=\d)", "\u00a0", text)
 
 
-def _settle(arms: dict[str, Arm], default: list[str]) -> str:
+def _prepare(arms: dict[str, Arm], default: list[str]) -> str:
     """Put the choice into the session before the widget is made; returns what is wrong with the link."""
     named, current = _tokens_of_link()
     if not state.has(KEY) or (named and named != current):

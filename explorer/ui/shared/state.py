@@ -1,9 +1,9 @@
 """The state of one browser tab: the only module that touches Streamlit's session state.
 
 The key of a widget is its parameter of the address. A page gives every widget a value before it is made
-(`urls.settle`), reads the widgets into one frozen settings value (`number`, `text`, `values`), and moves them
-from callbacks (`put`); Streamlit writes the address. What a page remembers besides is a `Slot` or a `Memo`,
-declared once with its key and type.
+(`urls.prepare_choice`), reads the widgets into one frozen settings value (`number`, `text`, `values`), and
+moves them from callbacks (`put`); Streamlit writes the address. What a page remembers besides is a `Slot` or
+a `Memo`, declared once with its key and type.
 """
 
 from collections.abc import Callable, Iterable, Mapping

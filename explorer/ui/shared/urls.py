@@ -96,7 +96,7 @@ def has_notices(*keys: str) -> bool:
     return not NOTICES.get().keys().isdisjoint(keys)
 
 
-def settle(key: str, options: Sequence[T], default: T, say: Callable[[str], str]) -> None:
+def prepare_choice(key: str, options: Sequence[T], default: T, say: Callable[[str], str]) -> None:
     """Give a widget a value that is among the options, before it is made.
 
     The URL counts when the visitor arrives at the page; a value that is not offered falls back to
@@ -113,7 +113,7 @@ def settle(key: str, options: Sequence[T], default: T, say: Callable[[str], str]
     _tell(address, key, say)
 
 
-def settle_number(key: str, low: int, high: int, default: int, say: Callable[[str], str]) -> None:
+def prepare_number(key: str, low: int, high: int, default: int, say: Callable[[str], str]) -> None:
     """The same for a whole number from `low` to `high`."""
     if not is_fresh(key) and state.has(key):
         value = state.value(key)
@@ -124,7 +124,7 @@ def settle_number(key: str, low: int, high: int, default: int, say: Callable[[st
     _tell(address, key, say)
 
 
-def settle_flag(key: str, default: bool) -> None:
+def prepare_flag(key: str, default: bool) -> None:
     """The same for a switch; anything but true and false counts as not given."""
     if not is_fresh(key) and state.has(key):
         value = state.value(key)
@@ -145,7 +145,7 @@ def _tell(address: Address, key: str, say: Callable[[str], str]) -> None:
 
 
 def selectbox(label: str, options: Sequence[str], *, key: str, **settings: Any) -> str:
-    """A list box for names that come and go, such as runs; its value is set by `settle` before.
+    """A list box for names that come and go, such as runs; its value is set by `prepare_choice` before.
 
     It has no default of its own: a parameter that equals the default is left out of the address, and what is
     the first run today may be another one tomorrow. With `format_func` the list shows names, and the address
@@ -155,10 +155,10 @@ def selectbox(label: str, options: Sequence[str], *, key: str, **settings: Any) 
     if "format_func" not in settings:
         option = st.selectbox(label, options, bind="query-params", **settings)
         return str(option) if option is not None else state.text(key)
-    return named(st.selectbox, label, options, persist_state="session", **settings)
+    return labelled_choice(st.selectbox, label, options, persist_state="session", **settings)
 
 
-def named(
+def labelled_choice(
     kind: Callable[..., Any],
     label: str,
     options: Sequence[str],
@@ -186,7 +186,7 @@ def named(
     return value
 
 
-def named_multiselect(label: str, options: Sequence[str], *, key: str, **settings: Any) -> list[str]:
+def labelled_multiselect(label: str, options: Sequence[str], *, key: str, **settings: Any) -> list[str]:
     """A list of several options that shows names (`format_func`), while the address says which options.
 
     Call `accept` where the value was read from the address before.
@@ -214,7 +214,7 @@ def _nonempty_values(key: str) -> list[str]:
 
 
 def number_input(label: str, low: int, high: int, default: int, *, key: str, **settings: Any) -> None:
-    """A field for a whole number; its value is set by `settle_number` before.
+    """A field for a whole number; its value is set by `prepare_number` before.
 
     Streamlit raises for an address that says infinity, so such a value is taken out of the address and the
     field is tied to the address from the next run on.

@@ -11,7 +11,7 @@ from explorer.errors import ExplorerError
 from explorer.figures import course
 from explorer.figures.facts import catalogue
 from explorer.ui.shared import show, state
-from explorer.ui.shared.recorded import recorded
+from explorer.ui.shared.recorded_runs import recorded_runs
 
 KEY = "experiment"
 OWN = "Your own configuration"
@@ -49,7 +49,7 @@ def choose(arms_key: str) -> None:
 def comment(experiment: Experiment) -> str:
     """The comment with its numbers; without them where the runs are not here."""
     try:
-        return filled(experiment.comment, partial(catalogue.value_of, recorded()))
+        return filled(experiment.comment, partial(catalogue.value_of, recorded_runs()))
     except ExplorerError as error:
         return f":gray[The numbers of this comment are unavailable: {show.plain(str(error))}]"
 

@@ -1,6 +1,6 @@
 """Episodes of a run, detected at ingest: an expert is idle, a layer collapsed, or the loss too high.
 
-An episode (a row of the table `stretches`) is a maximal run of consecutive samples (recorded steps, or
+An episode (a row of the table `episodes`) is a maximal run of consecutive samples (recorded steps, or
 windows of them) that meet a condition. Only new samples are examined, and an episode that begins at their
 edge is joined with one that ended there before. So the result does not depend on how rows were divided
 into parts, and a long run can be ingested in pieces. Short episodes are kept only while they last, since
@@ -22,13 +22,13 @@ from explorer.store.turning import collect_turning
 CHUNK_ROWS = 4_000_000
 """Rows of loads examined together, so that their windows fit into memory."""
 
-STRETCHES: tuple[Column, ...] = (
+EPISODES: tuple[Column, ...] = (
     RUN_ID,
     Column("kind", "VARCHAR", "idle, low, wide, turning, odd_bias, odd_loss, spike or settled", key=True),
     Column("layer", LAYER.sql_type, "layer concerned, or NULL", key=True),
     Column("expert", EXPERT.sql_type, "expert concerned, or NULL", key=True),
-    Column("first_step", "BIGINT", "first step of the stretch", key=True),
-    Column("last_step", "BIGINT", "last step of the stretch so far"),
+    Column("first_step", "BIGINT", "first step of the episode", key=True),
+    Column("last_step", "BIGINT", "last step of the episode so far"),
     Column("end_step", "BIGINT", "first recorded step after it; NULL while it lasts"),
     Column("samples", "BIGINT", "recorded steps in it"),
     Column("peak", "DOUBLE", "highest value: spread, share that turns, the bias or loss itself, nats, share"),
@@ -37,7 +37,7 @@ STRETCHES: tuple[Column, ...] = (
     Column("last_ordinal", "INTEGER", "ordinal of the last step"),
 )
 
-# `$outranks` is a placeholder for a condition on the step, filled in by `find_stretches`.
+# `$outranks` is a placeholder for a condition on the step, filled in by `update_episodes`.
 # A condition gives one row per sample that meets it; `place` counts samples, so neighbours differ by one.
 ONE_SAMPLE = """ordinal AS place, ordinal AS first_ordinal, ordinal AS last_ordinal,
            step AS first_step, step AS last_step"""
@@ -130,11 +130,11 @@ SELECT kind, layer, expert, min(first_ordinal) AS first_ordinal, max(last_ordina
 FROM islands GROUP BY kind, layer, expert, island
 UNION ALL
 SELECT kind, layer, expert, first_ordinal, last_ordinal, first_step, last_step, peak, peak_step
-FROM raw.stretches WHERE run_key = $run_key AND kind IN ({kinds}) AND last_ordinal = $start - 1
+FROM raw.episodes WHERE run_key = $run_key AND kind IN ({kinds}) AND last_ordinal = $start - 1
 """
 
 JOINED = """
-INSERT INTO raw.stretches BY NAME
+INSERT INTO raw.episodes BY NAME
 WITH joined AS (
     SELECT kind, layer, expert, min(first_ordinal) AS first_ordinal, max(last_ordinal) AS last_ordinal,
            min(first_step) AS first_step, max(last_step) AS last_step, max(peak) AS peak,
@@ -155,14 +155,14 @@ ORDER BY kind, layer, expert, first_ordinal
 
 # A spread that fluctuates around its threshold would give an episode every second step; the first one counts.
 FIRST_ONLY = """
-DELETE FROM raw.stretches s WHERE run_key = $run_key AND kind = 'wide' AND EXISTS (
-    SELECT 1 FROM raw.stretches o WHERE o.run_key = $run_key AND o.kind = 'wide' AND o.layer = s.layer
+DELETE FROM raw.episodes s WHERE run_key = $run_key AND kind = 'wide' AND EXISTS (
+    SELECT 1 FROM raw.episodes o WHERE o.run_key = $run_key AND o.kind = 'wide' AND o.layer = s.layer
     AND o.first_ordinal < s.first_ordinal
 )
 """
 
 SETTLED = f"""
-INSERT INTO raw.stretches BY NAME
+INSERT INTO raw.episodes BY NAME
 WITH choices AS (
     SELECT step, token, layer, list_distinct(
         list_filter(selected_experts, lambda e: e >= 0 AND (num_experts IS NULL OR e < num_experts))
@@ -181,7 +181,7 @@ FROM shares WHERE share >= {metrics.SETTLED_SHARE} GROUP BY layer ORDER BY layer
 """
 
 
-def find_stretches(
+def update_episodes(
     cur: duckdb.DuckDBPyConnection,
     run_key: int,
     loads: tuple[int, int],
@@ -206,7 +206,7 @@ def find_stretches(
     if losses[0] < losses[1]:
         _extend(cur, run_key, LOSSES, *losses)
     if "probe_scores" in tables:
-        cur.execute("DELETE FROM raw.stretches WHERE run_key = ? AND kind = 'settled'", [run_key])
+        cur.execute("DELETE FROM raw.episodes WHERE run_key = ? AND kind = 'settled'", [run_key])
         cur.execute(SETTLED, {"run_key": run_key})
     cur.execute("DROP TABLE IF EXISTS pieces")
     cur.execute("DROP TABLE IF EXISTS turning")
@@ -255,7 +255,7 @@ def _extend(cur: duckdb.DuckDBPyConnection, run_key: int, search: Search, start:
     if count is not None and count[0] == 0:
         return
     cur.execute(
-        f"DELETE FROM raw.stretches WHERE run_key = ? AND kind IN ({kinds}) AND last_ordinal = ?",
+        f"DELETE FROM raw.episodes WHERE run_key = ? AND kind IN ({kinds}) AND last_ordinal = ?",
         [run_key, start - 1],
     )
     least = " ".join(f"WHEN '{kind}' THEN {samples}" for kind, samples in search.least.items())
