@@ -96,5 +96,4 @@ class ArmSet:
 
 def _shortened(label: str, arm: Arm) -> str:
     """`loss-free 0.003, seed 0` for `loss-free u=0.003 (global batch scope), seed 0`."""
-    is_short = arm.first.short == "none" or not label.startswith(arm.label)
-    return label if is_short else arm.first.short + label.removeprefix(arm.label)
+    return arm.first.short + label.removeprefix(arm.label) if label.startswith(arm.label) else label

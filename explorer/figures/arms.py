@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from explorer.figures.load_kind import OF_TRAINING, KindOfLoads
-from explorer.figures.rule_names import legend_of, short_rule
+from explorer.figures.rule_names import NO_BALANCING, legend_of, short_rule
 from explorer.recording.info import given_name
 from explorer.recording.stated_rules import NOT_STATED
 from explorer.wording import counted
@@ -325,13 +325,6 @@ def _ids(arms: Sequence[Arm]) -> list[str]:
     return ["-".join(one[shared:]) for one in words] if len(arms) > 1 else [arms[0].token]
 
 
-def entry(arm: Arm, label: str) -> str:
-    """Sidebar text of a selected arm: its legend text, its seeds, and its name if it has one."""
-    seeds = "" if arm.first.seed is None else arm.seeds
-    title = "" if arm.is_group else arm.first.title
-    return ", ".join([label, *(words for words in (seeds, title) if words not in label)])
-
-
 def arms_key(arms: Sequence[Arm], labels: Mapping[str, str]) -> tuple[object, ...]:
     """All that a figure of these arms depends on, as a key."""
     return tuple(
@@ -340,7 +333,14 @@ def arms_key(arms: Sequence[Arm], labels: Mapping[str, str]) -> tuple[object, ..
 
 
 def _group_name(run: Run) -> str:
-    return f"{run.preset or 'custom'} {run.short}"
+    """Its name in the address, which older links have as `standard none`."""
+    return f"{run.preset or 'custom'} {'none' if run.short == NO_BALANCING else run.short}"
+
+
+def group_title(arm: Arm) -> str:
+    """What a list calls all seeds of an arm: its token with the rule as legends write it."""
+    run = arm.first
+    return f"{run.preset or 'custom'} {run.short}{arm.token.removeprefix(_group_name(run))}"
 
 
 def _order(arm: Arm) -> tuple[int, str]:

@@ -7,6 +7,8 @@ from explorer.config.rule_text import Rule
 from explorer.config.run import BalancerConfig, RunConfig
 from explorer.errors import ConfigError
 
+NO_BALANCING = "no balancing"
+"""What a legend calls an arm without a rule."""
 MOST_STAGES = 4
 """Rules, one after the other, that a legend names."""
 
@@ -19,11 +21,17 @@ def short_rule(balancer: str, label: str) -> str:
     except ConfigError:
         return label or balancer or "unknown"
     changed = balancer.count("/") >= 4
-    return short_balancer(balancer) if balancer and (states or changed) else label or "unknown"
+    return short_name(balancer) if balancer and (states or changed) else label or "unknown"
+
+
+def short_name(balancer: str) -> str:
+    """`short_balancer` as legends, lists and sentences write it: `no balancing` for none."""
+    words = short_balancer(balancer)
+    return NO_BALANCING if words == "none" else words
 
 
 def short_balancer(text: str) -> str:
-    """`aux_loss:scope=sequence` -> `aux sequence 0.01`: short enough for a chip and a URL.
+    """`aux_loss:scope=sequence` -> `aux sequence 0.01`: short enough for a URL.
 
     Also `expert_choice:chunk=128` -> `expert choice 128`; an unstated rule is unknown.
     """

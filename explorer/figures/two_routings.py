@@ -46,8 +46,7 @@ class Side:
         """`loss-free 0.003 after 800 updates, bias in bf16`; the name of an imported trace."""
         if run.is_imported:
             return run.title or run.run_id
-        rule = "no balancing" if run.short == "none" else run.short
-        name = f"{rule} after {counted(self.step, 'update')}"
+        name = f"{run.short} after {counted(self.step, 'update')}"
         return f"{name}, {BIASES[self.bias]}" if BIASES[self.bias] else name
 
 

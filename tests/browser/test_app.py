@@ -285,3 +285,20 @@ def test_the_glossary_on_a_phone_cuts_no_formula_and_a_word_leaves_the_terms_tha
     box.fill("")
     box.press("Enter")
     expect(hidden).to_be_visible()
+
+
+def test_rules_stay_chosen_where_another_preset_gives_them_other_names(page: Page, app: AppServer) -> None:
+    """The browser sends the names that it shows; the page must still know which rules they are."""
+    visit(page, app, "train")
+    chosen = page.locator(".st-key-train_arms")
+    expect(chosen.get_by_role("button", name="loss-free 0.003")).to_be_visible()
+    page.get_by_role("combobox", name="Preset").click()
+    page.get_by_role("option", name=re.compile("^paper_1b")).click()
+    expect(chosen.get_by_role("button", name="loss-free 0.001")).to_be_visible()
+    chosen.get_by_role("button", name=sentence("labels.none")).click()
+    expect(chosen.get_by_role("button", name=sentence("labels.none"))).to_have_count(0)
+    settled(page)
+    page.get_by_role("combobox", name="Preset").click()
+    page.get_by_role("option", name=re.compile("^quick")).click()
+    expect(chosen.get_by_role("button", name="loss-free 0.003")).to_be_visible()
+    expect(chosen.get_by_role("button", name="aux global 0.01")).to_be_visible()

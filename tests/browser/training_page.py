@@ -24,9 +24,9 @@ def start(context: BrowserContext, server: AppServer, rules: list[str], steps: i
     field.fill(str(steps))
     field.press("Enter")
     chosen = page.get_by_test_id("stMultiSelect").filter(has_text="Balancing rules")
-    for rule in ("none", "aux_loss", "loss_free"):
+    for rule, name in (("none", "no balancing"), ("aux_loss", "aux global"), ("loss_free", "loss-free")):
         if rule not in rules:
-            chosen.get_by_role("button", name=re.compile(rf"· {rule}(,|$)")).click()
+            chosen.get_by_role("button", name=re.compile(name)).click()
     page.get_by_role("button", name="Start training").click()
     expect(page.get_by_role("heading", name=sentence("shell.training_now"))).to_be_visible()
     return page

@@ -26,5 +26,5 @@ def test_a_list_of_runs_names_their_rules_and_tells_seeds_apart() -> None:
     assert run_names(runs) == {
         "one": "standard loss-free 0.003, seed 0",
         "two": "standard loss-free 0.003, seed 1",
-        "three": "standard none",
+        "three": "standard no balancing",
     }

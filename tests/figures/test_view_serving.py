@@ -173,7 +173,7 @@ def test_another_run_judges(opened: tuple[OpenStore, list[Run]]) -> None:
     assert verdict.table is not None
     assert verdict.table["after"].to_list() == pytest.approx(expected.tolist())
     assert f"× the mean, averaged over {len(expected)} layers. That " in verdict.finding
-    plan_name, judge_name = "none, seed 0, steps 20–39", "none, seed 1, steps 0–19"
+    plan_name, judge_name = "no balancing, seed 0, steps 20–39", "no balancing, seed 1, steps 0–19"
     assert sentence("serving.planned_and_judged", plan=plan_name, judge=judge_name) in verdict.finding
     assert sentence("serving.memory", copies="0 extra expert copies", share="0.0 %") in verdict.finding
 

@@ -11,10 +11,11 @@ from explorer.charts import theme
 from explorer.config.presets import get_preset
 from explorer.config.run import BalancerConfig
 from explorer.figures import merge
-from explorer.figures.arms import Run, arms_of, chart_labels, default_arms, entry, run_from_row, short_labels
+from explorer.figures.arms import Run, arms_of, chart_labels, default_arms, run_from_row, short_labels
 from explorer.figures.final import spread
 from explorer.figures.quality import resolutions
 from explorer.figures.rule_names import legend, short_balancer, short_rule
+from explorer.figures.views.selection import entry
 from explorer.recording import RunInfo, run_info_from_config
 
 
@@ -288,7 +289,7 @@ def test_an_automatic_name_is_no_name() -> None:
             sentence("labels.loss_free", rate="0.001", scope="global batch"),
             sentence("labels.loss_free_short", rate="0.001"),
         ),
-        ("none", sentence("labels.none"), "none"),
+        ("none", sentence("labels.none"), sentence("labels.none")),
         ("none", "baseline of ours", "baseline of ours"),
         ("", "our rule", "our rule"),
         ("our_rule:x=1", "our rule", "our rule"),

@@ -12,7 +12,7 @@ from explorer.recording import run_info_from_config
 from explorer.recording.run_writer import RunWriter
 from explorer.training import train
 from explorer.ui.train import orders as train_orders
-from explorer.ui.train import page as train_page
+from explorer.ui.train import rule_list
 
 ARMS = ("loss_free", "expert_choice:chunk=16", "dense")
 
@@ -80,4 +80,4 @@ def test_the_train_page_takes_routings_as_arms() -> None:
         ("loss_free", 0), ("expert_choice:chunk=8", 0), ("dense", 0),
     ]  # fmt: skip
     assert len({c.pair_key for c in configs}) == 1
-    assert {"expert_choice", "expert_threshold", "hash", "random", "dense"} <= set(train_page.COMMON_ARMS)
+    assert {"expert_choice", "expert_threshold", "hash", "random", "dense"} <= set(rule_list.COMMON)

@@ -1,6 +1,7 @@
 """The form: made from the configuration, refused with its words, starting what it says."""
 
 import json
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from explorer.running.jobs import Job
 from explorer.ui.server.jobs import READ_ONLY, JobManager
 from explorer.ui.server.settings import Settings
 from explorer.ui.shared import show
-from explorer.ui.train import form
+from explorer.ui.train import form, labels
 from explorer.ui.train import page as train
 from explorer.ui.train.field_docs import field_docs
 from explorer.ui.train.orders import job_of, make_configs, writable
@@ -368,8 +369,33 @@ def test_one_training_that_cannot_be_drawn_leaves_the_controls_of_the_others(
     assert {"stop_fine", "start"} <= {button.key for button in app.button}
 
 
-def test_rules_are_named_in_words_beside_what_somebody_types(open_app: Opener) -> None:
-    options = open_app(page="train").multiselect(key="train_arms").options
-    assert "no balancing · none" in options
-    assert "aux sequence 0.01 · aux_loss:scope=sequence" in options
-    assert "loss-free 0.003 · loss_free" in options
+def test_rules_have_the_names_of_legends(open_app: Opener) -> None:
+    rules = open_app(page="train").multiselect(key="train_arms")
+    names = [sentence("labels.none"), "aux global 0.01", sentence("labels.loss_free_short", rate="0.003")]
+    assert rules.options[:2] == names[:2]
+    assert set(names) <= set(rules.options)
+    assert rules.value == ["none", "aux_loss", "loss_free"]
+    assert not [name for name in rules.options if "_" in name]
+
+
+def test_no_two_rules_of_the_list_have_one_name() -> None:
+    alike = ["loss_free", "loss_free:u=0.003", "loss_free:u=0.001", "magic"]
+    names = labels.rule_labels("quick", alike)
+    assert names["loss_free"] == "loss-free 0.003 (loss_free)"
+    assert names["loss_free:u=0.003"] == "loss-free 0.003 (loss_free:u=0.003)"
+    assert (names["loss_free:u=0.001"], names["magic"]) == ("loss-free 0.001", "magic")
+    assert labels.distinct("quick", alike, keep=["loss_free:u=0.003"]) == alike[1:]
+
+
+def test_fields_values_and_errors_have_labels_of_the_form() -> None:
+    """Names of a configuration stand only in the help, where somebody looks what to type."""
+    sections = {**form.SECTIONS, **RULES}
+    fields = [field for name, kind in sections.items() for field in form.fields_of(name, kind, kind())]
+    assert not [field.label for field in fields if re.search(r"_|\b(num|func|coeff|std|ema)\b", field.label)]
+    words = [labels.value_label(value) for choices in form.CHOICES.values() for value in choices]
+    assert not [word for word in words if "_" in word]
+    error = ConfigError("balancer", "", "names no rule", "choose one")
+    assert labels.error_text(error).startswith("balancing rule = ''")
+    assert [labels.rule_title(name) for name in ("aux_loss", "loss_free", "mqb", "simbal")] == [
+        "auxiliary loss", "loss-free", "moving quantile balancing", "SimBal",
+    ]  # fmt: skip

@@ -5,22 +5,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from explorer.charts import theme
 from explorer.config.checks import read_int
 from explorer.config.presets import arm_config, get_preset
 from explorer.errors import ExplorerError
 from explorer.figures.arms import Arm, Run, arms_of
-from explorer.figures.rule_names import short_balancer
+from explorer.figures.rule_names import short_name
 from explorer.figures.store import Store
 
 R = TypeVar("R")
 PRESET = "standard"
-
-
-def _words(balancer: str) -> str:
-    """A rule as sentences name it."""
-    words = short_balancer(balancer)
-    return theme.FAMILY_LABELS["none"] if words == "none" else words
 
 
 class MissingRun(ExplorerError):
@@ -53,14 +46,14 @@ class RecordedRuns:
         finished = [run for run in finished if run.shipped] or finished
         if not finished:
             raise MissingRun(
-                f"There is no finished run of {_words(balancer)} with the preset {preset}. "
+                f"There is no finished run of {short_name(balancer)} with the preset {preset}. "
                 "A full checkout has it in data/runs, and the Train page can train it."
             )
         by_seed: dict[int, Run] = {}
         for run in sorted(finished, key=lambda run: run.created_at):
             by_seed[run.seed or 0] = run
         if seed is not None and seed not in by_seed:
-            raise MissingRun(f"There is no finished run of {_words(balancer)} with seed {seed}.")
+            raise MissingRun(f"There is no finished run of {short_name(balancer)} with seed {seed}.")
         runs = tuple(by_seed[s] for s in sorted(by_seed) if seed in (None, s))
         return Arm(token=self._token(runs), label=runs[0].label, runs=runs)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from explorer.figures.arm_set import ArmSet
-from explorer.figures.arms import MOST, Arm, Run, arms_of, default_arms, unique_names
+from explorer.figures.arms import MOST, Arm, Run, arms_of, default_arms, group_title, unique_names
 from explorer.figures.views.address import MOST_LETTERS, Address
 
 RUNS = "runs"
@@ -41,11 +41,11 @@ def run_names(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def arm_names(arms: Sequence[Arm]) -> dict[str, str]:
-    """Token -> what the picker shows: `standard none` (all seeds), `standard none, seed 0`; all different."""
-    groups = {arm.token: arm.token for arm in arms if arm.is_group}
+    """Token -> what the picker shows: `standard no balancing` (`, seed 0` for one run); no two are alike."""
+    groups = {arm.token: group_title(arm) for arm in arms if arm.is_group}
     singles = run_names([arm.first for arm in arms if not arm.is_group])
     # Somebody may have given a run the name of a group.
-    return groups | {token: f"{n} · {token}" if n in groups else n for token, n in singles.items()}
+    return groups | {token: f"{n} · {token}" if n in groups.values() else n for token, n in singles.items()}
 
 
 def picker_names(arms: Sequence[Arm]) -> dict[str, str]:
@@ -60,6 +60,13 @@ def picker_names(arms: Sequence[Arm]) -> dict[str, str]:
 
 def _short(token: str) -> str:
     return token if len(token) <= MOST_LETTERS else f"{token[:MOST_LETTERS]}…"
+
+
+def entry(arm: Arm, label: str) -> str:
+    """Sidebar text of a selected arm: its legend text, its seeds, and its name if it has one."""
+    seeds = "" if arm.first.seed is None else arm.seeds
+    title = "" if arm.is_group else arm.first.title
+    return ", ".join([label, *(words for words in (seeds, title) if words not in label)])
 
 
 def complaint(unknown: Sequence[str], number_of_known: int) -> str:

@@ -6,8 +6,8 @@ from html import escape
 import streamlit as st
 
 from explorer.figures.arm_set import ArmSet
-from explorer.figures.arms import MOST, Arm, Run, arms_of, chart_labels, default_arms, entry
-from explorer.figures.views.selection import RUNS, complaint, picker_names
+from explorer.figures.arms import MOST, Arm, Run, arms_of, chart_labels, default_arms
+from explorer.figures.views.selection import RUNS, complaint, entry, picker_names
 from explorer.ui.shared import cached, marks, state, urls
 
 KEY = RUNS

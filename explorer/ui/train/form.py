@@ -14,6 +14,7 @@ from explorer.config.rule_text import SCOPES
 from explorer.config.rules import BIAS_SCOPES, STEP_DECAYS
 from explorer.config.run import CORPORA, CorpusConfig, ModelConfig, RunConfig, TrainingConfig
 from explorer.ui.train.field_docs import field_docs
+from explorer.ui.train.labels import UNSET, field_label, value_label
 
 SECTIONS: dict[str, type] = {"corpus": CorpusConfig, "model": ModelConfig, "training": TrainingConfig}
 TITLES = {"corpus": "Text", "model": "Model", "training": "Training"}
@@ -21,23 +22,6 @@ BASIC = ("corpus.name", "training.num_steps", "model.num_experts", "model.top_k"
          "training.learning_rate")  # fmt: skip
 NOT_SHOWN = ("training.seed",)
 """Asked for elsewhere on the page."""
-LABELS = {
-    "corpus.name": "text",
-    "training.num_steps": "steps",
-    "model.num_experts": "experts per layer (N)",
-    "model.top_k": "experts per token (K)",
-    "model.num_layers": "layers",
-    "aux_loss.coeff": "α (coefficient)",
-    "seq_aux.coeff": "α (coefficient)",
-    "switch_loss.coeff": "α (coefficient)",
-    "gshard_loss.coeff": "α (coefficient)",
-    "simbal.coeff": "α (coefficient)",
-    "aux_loss.scope": "count scope",
-    "loss_free.scope": "count scope",
-    "gshard_loss.scope": "group of tokens",
-    "loss_free.bias_update_rate": "u (bias update rate)",
-}
-"""Labels of fields whose own name is not clear enough."""
 CHOICES: dict[str, Sequence[str | None]] = {
     "corpus.name": CORPORA,
     "corpus.tokenizer": ("bpe", "bytes"),
@@ -59,7 +43,6 @@ CHOICES: dict[str, Sequence[str | None]] = {
     "loss_free.scope": BIAS_SCOPES,
 }
 
-UNSET = "not set"
 PER_ROW = 3
 """Fields per row of the form."""
 
@@ -81,7 +64,7 @@ class FormField:
 
     @property
     def label(self) -> str:
-        return LABELS.get(self.path, self.name.replace("_", " "))
+        return field_label(self.path)
 
 
 def form_fields(config: RunConfig) -> list[FormField]:
@@ -117,14 +100,11 @@ def _help(section: str, name: str, docs: Mapping[str, str]) -> str:
 def changes(config: RunConfig, sections: Mapping[str, Mapping[str, Any]]) -> str:
     """The fields of a filled form that differ from a configuration: `steps 500 (instead of 200)`."""
     return ", ".join(
-        f"{field.label} {_words(sections[field.section][field.name])} (instead of {_words(field.default)})"
+        f"{field.label} {value_label(sections[field.section][field.name])} "
+        f"(instead of {value_label(field.default)})"
         for field in form_fields(config)
         if sections[field.section][field.name] != field.default
     )
-
-
-def _words(value: Any) -> str:
-    return UNSET if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def widget(field: FormField, key: str) -> Any:
@@ -136,7 +116,7 @@ def widget(field: FormField, key: str) -> Any:
             field.label,
             options,
             index=options.index(field.default),
-            format_func=lambda value: UNSET if value is None else value,
+            format_func=value_label,
             **settings,
         )
     if isinstance(field.default, bool):

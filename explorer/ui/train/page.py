@@ -2,13 +2,11 @@
 
 import logging
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from explorer.config.presets import PRESETS, RULE_DEFAULTS, arm_config, get_preset
-from explorer.config.routings import KINDS
+from explorer.config.presets import PRESETS, RULE_DEFAULTS, get_preset
 from explorer.config.rule_text import RULES, format_rules, make_rule
 from explorer.config.run import RunConfig
 from explorer.errors import ConfigError, ExplorerError
@@ -16,21 +14,18 @@ from explorer.figures import live
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import MOST, Arm, Run
 from explorer.figures.panel import Question
-from explorer.figures.rule_names import legend, short_balancer
+from explorer.figures.rule_names import legend_of, short_name
 from explorer.running.jobs import Job
 from explorer.ui.server.jobs import READ_ONLY
 from explorer.ui.server.services import services
 from explorer.ui.shared import cached, links, show, state, switching
 from explorer.ui.train import experiments as train_experiments
-from explorer.ui.train import form
+from explorer.ui.train import form, rule_list
+from explorer.ui.train.labels import error_text, rule_title
 from explorer.ui.train.orders import job_of, make_configs, writable
 from explorer.wording import counted
 
-COMMON_ARMS = ("none", "aux_loss", "aux_loss:scope=sequence", "loss_free", "loss_free+seq_aux",
-               *(name for name in KINDS if name != "token_choice"))  # fmt: skip
-FIRST_ARMS = ("none", "aux_loss", "loss_free")
 TICK_S = 0.5
-ARMS = "train_arms"
 STARTED = state.Slot[tuple[str, ...]]("train_started", ())
 """Run ids that this browser tab has started."""
 WAS_TRAINING = state.Slot("was_training", default=False)
@@ -74,7 +69,7 @@ def order_form() -> None:
 
 def _rules() -> tuple[str, list[str], str]:
     """Preset, rules and seeds: the part of the form that lecture mode shows."""
-    train_experiments.choose(ARMS)
+    train_experiments.choose(rule_list.KEY)
     preset = st.selectbox(
         "Preset", list(PRESETS), key="preset", format_func=_preset_words,
         help="A complete configuration to start from; every field can be changed below.",
@@ -82,16 +77,7 @@ def _rules() -> tuple[str, list[str], str]:
     show.note(_preset_note(preset))
     left, right = st.columns([3, 1])
     with left:
-        if not state.has(ARMS):
-            state.put(ARMS, list(FIRST_ARMS))
-        arms = st.multiselect(
-            "Balancing rules to train",
-            [*COMMON_ARMS, *(a for a in state.value(ARMS) if a not in COMMON_ARMS)],
-            key=ARMS, accept_new_options=True, format_func=partial(_rule_words, preset),
-            help="One run per rule and seed. Type your own, e.g. `aux_loss:scope=sequence,coeff=0.001` "
-            "or `none/100/loss_free` (none, from step 100 loss_free), or build one below. A routing such as "
-            "`expert_choice:chunk=128` or `dense` may replace a rule.",
-        )  # fmt: skip
+        arms = rule_list.selected_rules(preset)
     with right:
         seeds = st.text_input("Seeds", "0", key="train_seeds", help="Whole numbers, e.g. 0,1,2 or 0-4. Rules "
                               "of one seed share initial weights and data: fair pairs.")  # fmt: skip
@@ -109,42 +95,28 @@ def _preset_note(name: str) -> str:
     return (PRESETS[name].__doc__ or "").strip().splitlines()[0]
 
 
-def _rule_words(preset: str, arm: str) -> str:
-    """A rule as sentences write it, short for a chip, and its text form: `SMEBU 0.003 · smebu`."""
-    try:
-        config = arm_config(get_preset(preset), arm, preset)
-        words = short_balancer(config.arm)
-        # Of the control and of some routings the short name is the text form itself.
-        return f"{legend(config) if words == arm else words} · {arm}"
-    except ConfigError:
-        return arm  # typed by a visitor; Start says what is wrong with it
-
-
 def _builder(preset: str) -> None:
-    """Build a rule field by field; its text form is the one of the command line."""
+    """Build a rule field by field; the result is in the text form of the field above and the command line."""
     with st.expander("Build a rule", icon=":material/construction:"):
         names = st.multiselect("Rules to combine", list(RULES), default=["loss_free"], key="build_rules",
-                               format_func=lambda name: f"{RULES[name]().label} · {name}")  # fmt: skip
+                               format_func=rule_title)  # fmt: skip
         rules = []
         for name in names:
             kind = RULES[name]
             values = kind(**RULE_DEFAULTS.get(preset, {}).get(name, {}))
-            st.markdown(f"`{name}`: {(kind.__doc__ or '').strip().splitlines()[0]}")
+            st.markdown(f"**{rule_title(name)}**: {(kind.__doc__ or '').strip().splitlines()[0]}")
             fields = form.fields_of(name, kind, values)
             settings = {field.name: value for field, value in form.in_rows(fields, f"build_{preset}")}
             try:
                 rules.append(make_rule(name, settings))
             except ConfigError as error:
-                st.error(show.plain(str(error)))
+                st.error(show.plain(error_text(error)))
         text = format_rules(rules)
+        show.note("As text, for the field above and the command line:")
         st.code(text, language=None)
-        st.button("Add this rule", key="add_rule", on_click=_add_arm, args=(text,), icon=":material/add:")
-
-
-def _add_arm(text: str) -> None:
-    arms: list[str] = state.value(ARMS)
-    if text not in arms:
-        state.put(ARMS, [*arms, text])
+        st.button(
+            "Add this rule", key="add_rule", on_click=rule_list.add, args=(text,), icon=":material/add:"
+        )
 
 
 def _start(preset: str, sections: dict[str, dict[str, Any]], arms: Sequence[str], seeds: str) -> None:
@@ -163,7 +135,7 @@ def _start(preset: str, sections: dict[str, dict[str, Any]], arms: Sequence[str]
         jobs = [job_of(config, preset, folder) for config in new]
         services().jobs.add(jobs)
     except ExplorerError as error:
-        st.error(show.plain(str(error)), icon=":material/error:")
+        st.error(show.plain(error_text(error)), icon=":material/error:")
         return
     STARTED.put((*STARTED.get(), *(job.run_id for job in jobs)))
     st.toast(show.plain(f"{counted(len(new), 'run')} started or queued."), icon=":material/check:")
@@ -222,7 +194,8 @@ def _one(job: Job) -> None:
 def _progress(job: Job) -> None:
     done, state = _how_far(job)
     total = job.config.training.num_steps
-    label = f"{legend(switching.recorded_config(job))}, seed {job.config.seed}"
+    rules = switching.recorded_config(job).arm
+    label = f"{legend_of(short_name(rules), rules)}, seed {job.config.seed}"
     left, right = st.columns([8, 1], vertical_alignment="center")
     with left:
         st.progress(
