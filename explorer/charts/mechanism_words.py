@@ -12,6 +12,11 @@ MISSING = (
     "None of these runs has recorded the gradients at its routers; older versions did not measure them. "
     "Train again to see them."
 )
+HOW_TO_PROBE = (
+    "A run keeps one if it trains with “probe tokens” at 1024 (Train page, Training; on the command line "
+    "--set training.probe_tokens=1024)."
+)
+"""How a run gets a probe batch."""
 
 
 def _names(labels: Mapping[str, str] | None, run_ids: list[str]) -> dict[str, str]:
@@ -106,10 +111,7 @@ def switched(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) ->
 def churn(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> str:
     """Routing churn between the last two probes, lowest first."""
     if frame.is_empty():
-        return (
-            "None of these runs kept a probe batch, so routing churn is unknown; "
-            "training.probe_tokens keeps one."
-        )
+        return f"None of these runs kept a probe batch, so routing churn is unknown. {HOW_TO_PROBE}"
     names = _names(labels, frame["run_id"].to_list())
     last = frame.sort("x").group_by("run_id", maintain_order=True).last().sort("churn")
     parts = [f"{number(100 * row['churn'])} % with {names[row['run_id']]}" for row in last.to_dicts()]

@@ -154,7 +154,7 @@ def floor_of_sequences(store: Store, arms: ArmSet) -> str:
         return ""
     return (
         f"{FLOOR} random-routing baseline of whole sequences: {captions.number(level[0])} for "
-        f"“{arms.names[baselines.arm]}”."
+        f"“{arms.names[baselines.arm]}”, averaged over layers and seeds."
     )
 
 

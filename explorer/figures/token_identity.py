@@ -17,7 +17,7 @@ Ids = NDArray[np.int64]
 Document = Mapping[str, Any]
 OTHER_TOKENS = (
     "These two runs do not probe the same tokens, so their routes cannot be compared. Runs of one text and "
-    "one training.probe_tokens do."
+    "one number of probe tokens do."
 )
 UNNAMED = (
     "One of the two traces does not name its tokens, so nothing shows that both route the same ones. Import "

@@ -72,9 +72,9 @@ OF_RUNS: tuple[Metric, ...] = (
         "can.",
         formula=r"\mathrm{MaxVio}_{\mathrm{random}} \lesssim \sqrt{\,2\ln "
         r"N\cdot\frac{N}{K\,T}\Bigl(1-\frac{K}{N}\Bigr)}",
-        more="The line (mean and 95th percentile) is simulated for these N, K and number of layers averaged "
-        "and for the tokens that were counted in each step, so it falls while a batch grows; to two "
-        "significant digits. The formula is an upper guide to the mean.",
+        more="The line (mean and 95th percentile) is simulated, to two significant digits, for the run's N, "
+        "K and number of layers and for the tokens counted in each step, so it falls as a batch grows. The "
+        "formula is a rough upper estimate of the mean.",
         store="balance.references",
     ),
     Metric(

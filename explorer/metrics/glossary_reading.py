@@ -39,9 +39,9 @@ TERMS: tuple[Term, ...] = (
         key="dilemma_plane",
         title="Dilemma plane",
         section=READING,
-        text="Perplexity against MaxVio, one point per run. A stronger auxiliary loss moves along a curve "
-        "from uneven loads and low perplexity to even loads and higher perplexity; lower left is better in "
-        "both.",
+        text="Perplexity against MaxVio, one point per run. A stronger auxiliary loss moves the "
+        "point along a curve from uneven loads and low perplexity to even loads and higher perplexity; lower "
+        "left is better in both.",
         more="The same picture as Figure 2 of the paper.",
         sources=(LOSS_FREE,),
     ),
@@ -98,8 +98,9 @@ TERMS: tuple[Term, ...] = (
         section=READING,
         text="A few held-out texts that the model routes at several steps of its training. The same tokens "
         "early and late show what the router has learnt; no training step ever sees them.",
-        more="Runs keep one with `training.probe_tokens`: the router's logits, the chosen experts and the "
-        "biases at five steps, evenly spaced on a logarithmic scale. The *cut-off* of a token lies "
+        more="A run that trains with *probe tokens* (Train page, Training; `--set training.probe_tokens=1024`"
+        ") records the router's logits, the chosen experts and the biases of its probe batch at five steps, "
+        "evenly spaced on a logarithmic scale. The *cut-off* of a token lies "
         "half way between its last chosen and its first rejected expert.",
         sources=(OURS,),
     ),
@@ -110,9 +111,9 @@ TERMS: tuple[Term, ...] = (
         text="The share of the assignments that two routings of the same tokens both make: two runs, two "
         "probes of a run, or one probe with its bias held in another number format.",
         formula=r"\frac{\sum_t |A_t\cap B_t|}{\sum_t \max(|A_t|, |B_t|)} = 1 - \mathrm{churn}",
-        more="Such pairs are a rollout and the training step that learns from it, two serving engines, "
-        "two checkpoints, and a bias in bf16 and in fp32. *From the loads alone*: $\\sum_i c_i c'_i / T$ "
-        "shared assignments would be expected if the second routing drew its tokens independently. Expert "
+        more="Examples: a rollout and the training step that learns from it, two serving engines, two "
+        "checkpoints, a bias in bf16 and in fp32. *From the loads alone*, $\\sum_i c_i c'_i / T$ shared "
+        "assignments would be expected if the second routing drew its tokens independently. Expert "
         "numbers mean nothing across two training runs, so the best one-to-one relabelling of the experts "
         "is given as well.",
         sources=(OURS,),
@@ -180,8 +181,8 @@ TERMS: tuple[Term, ...] = (
         "4 MoE layers, 800 steps of 1,536 tokens, the size of the shipped runs.",
         more="Losses and MaxVio of one preset say nothing about the other's: the smaller, shorter training "
         "ends with a higher loss, and the same α or u balances less in it. Only runs of one preset are "
-        "compared as pairs. Claims on the page Evidence are tested at quick, where many seeds are "
-        "affordable, and lessons show runs of standard.",
+        "compared as pairs. Claims on the Evidence page are tested with the quick preset, where many "
+        "seeds are affordable; lessons show runs of the standard preset.",
         sources=(OURS,),
     ),
     Term(

@@ -121,7 +121,7 @@ TERMS: tuple[Term, ...] = (
         "loss of 2.258 with a sequence-wise loss, 2.253 loss-free and 2.253 with a batch-wise loss. Where a "
         "step has several micro-batches, *buffered global batch* counts those seen so far: it needs no "
         "second pass, but the first micro-batches see less than the whole step, so it is a different loss. "
-        "*Shuffled* draws as many assignments as a micro-batch has from the whole step.",
+        "*Shuffled* samples, from the whole step, as many assignments as a micro-batch has.",
         sources=(V3, DEMONS),
     ),
     Term(
@@ -195,9 +195,9 @@ TERMS: tuple[Term, ...] = (
         more="Choosing u: take 0.001, as the paper and DeepSeek-V3 do, and raise it only where the "
         "training is too short for it: about (needed spread of the biases) / (2u) steps pass until the loads "
         "are even, and they must be a small part of the training. A rate ten times too large oscillates to "
-        "the end, one ten times too small is late: the paper saw both, and claim C1 of the page Evidence "
+        "the end, one ten times too small is late: the paper saw both, and claim C1 on the Evidence page "
         "tests them here. Where popularity stays constant, as in the simulation of lesson 5, 0.001 balances "
-        "within some 200 steps. A router in training keeps moving: after the 200 steps of the preset quick, "
+        "within some 200 steps. A router in training keeps moving: after the 200 steps of the quick preset, "
         "MaxVio with 0.001 is still ten times that with 0.003, which the short runs here therefore use.",
         sources=(LOSS_FREE, V3),
     ),

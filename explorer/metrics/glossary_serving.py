@@ -8,8 +8,8 @@ TERMS: tuple[Term, ...] = (
         key="hot_set",
         title="Hot set",
         section=READING,
-        text="The busiest n experts of a layer in a window. It is worth a placement only if it holds much"
-        " more than n/N of the load and is the same in a later window.",
+        text="The busiest n experts of a layer in a window. It is worth placing specially only if it "
+        "holds much more than n/N of the load and is the same in a later window.",
         formula=r"\mathrm{coverage}(n) = \sum_{i \le n} c_{(i)} \Big/ \sum_i c_i",
         more="$c_{(i)}$ are the loads, largest first. At balance the coverage is n/N. Two random sets of "
         "n experts share n²/N of them.",
@@ -31,8 +31,8 @@ TERMS: tuple[Term, ...] = (
         key="modelled_time",
         title="Modelled time of a layer",
         section=READING,
-        text="The load of the busiest GPU over the mean GPU: all GPUs wait for the busiest one in every "
-        "batch. 1 is balanced.",
+        text="The load of the busiest GPU over the mean load of the GPUs: all wait for the busiest one in "
+        "every batch. 1 is balanced.",
         formula=r"\sum_r \max_g \ell_{r,g} \Big/ \sum_r \tfrac1G \sum_g \ell_{r,g}",
         more="$\\ell_{r,g}$ is the load of GPU $g$ in batch $r$. Communication, attention and the time to"
         " move weights are not included.",

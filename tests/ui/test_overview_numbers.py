@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from app_pages import ARMS, Opener
 from arm_runs import run
+from sentences import sentence
 
 from explorer import metrics
 from explorer.charts import captions
@@ -79,7 +80,7 @@ def test_a_picture_of_the_opening_says_whose_loads_it_shows(balancer: str, title
     assert shown["title"] == title
     assert "4.54× the uniform load (MaxVio 3.54)" in shown["finding"]
     assert "Over all layers and seeds" in shown["finding"]
-    assert "In this layer and seed, 7 of these 16 experts" in shown["finding"]
+    assert sentence("overview.nearly_idle", idle=7, experts=16) in shown["finding"]
     assert shown["experts"] == 16
 
 
@@ -105,4 +106,5 @@ def test_the_floor_of_whole_sequences_is_said_where_it_is_known(monkeypatch: pyt
     store: Any = None
     assert balance.floor_of_sequences(store, arms) == ""
     levels["resampled"] = (0.271, 0.35)
-    assert f"whole sequences: 0.27 for “{arms.names[arm.token]}”" in balance.floor_of_sequences(store, arms)
+    floor = sentence("overview.floor", level="0.27", arm=arms.names[arm.token])
+    assert balance.floor_of_sequences(store, arms).endswith(floor)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from explorer.charts.mechanism_words import HOW_TO_PROBE
 from explorer.figures import counterfactual, counterfactual_arms
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
@@ -100,7 +101,7 @@ def no_probe(offer: ReplayOffer) -> str:
     keep = "keeps" if len(offer.without) == 1 else "keep"
     return (
         f"{and_list(offer.without)} {keep} no probe batch of layer {offer.layer}, so no scores can be "
-        "replayed. Train with --set training.probe_tokens=1024 to keep one."
+        f"replayed. {HOW_TO_PROBE}"
     )
 
 

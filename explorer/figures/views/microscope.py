@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from explorer.charts.mechanism_words import HOW_TO_PROBE
 from explorer.figures import experts, probe, specialisation
 from explorer.figures import probe_sentences as sentences
 from explorer.figures.arm_set import ArmSet
@@ -28,9 +29,8 @@ KEYS = ("run", "probe", "layer", "token", "expert", "colour")
 NO_EXPERT = "all"
 """The value of `expert` in an address that marks none."""
 NO_PROBE = (
-    "No run here keeps a probe batch, the tokens whose scores this page opens. Train one with “probe tokens” "
-    "at 1024 (Train page, Training) or --set training.probe_tokens=1024; of the shipped runs, seed 0 of the "
-    "four main rules keeps one."
+    f"No run here keeps a probe batch, the tokens whose scores this page opens. {HOW_TO_PROBE} Of the "
+    "shipped runs, seed 0 of the four main rules does."
 )
 Colour = Literal["first", "all"]
 Probes = list[tuple[int, bool]]

@@ -86,7 +86,10 @@ def _finding(film: LoadFilm) -> str:
     if film.nearly_idle:
         verb = "gets" if film.nearly_idle == 1 else "get"
         few = f"{film.nearly_idle} of these {film.num_experts} experts {verb}"
-        sentences.append(f"In this layer and seed, {few} less than a quarter of it at the end.")
+        sentences.append(
+            f"In this layer and seed, {few} less than a quarter of the uniform "
+            "load over the last tenth of training."
+        )
     return " ".join(sentences)
 
 
@@ -124,7 +127,9 @@ def _cards(arms: ArmSet) -> None:
             )
     show.note(
         "Large: imbalance (MaxVio) over the last 100 steps, averaged over layers and seeds. Below it: "
-        f"perplexity on held-out text; lower is better. {UNTUNED}"
+        "perplexity on held-out text at the end of training, averaged over seeds; lower is better. The "
+        "number in a rule's name is α for an auxiliary loss and u for loss-free balancing; “sequence” and "
+        f"“global” say over which tokens an auxiliary loss counts the loads. {UNTUNED}"
     )
 
 

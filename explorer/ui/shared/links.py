@@ -37,7 +37,11 @@ CARDS = {
         "Theory",
         "The theory of loss-free balancing, checked on a simulation.",
     ),
-    "train": (":material/model_training:", "Train", "Train your own in about a minute and watch it live."),
+    "train": (
+        ":material/model_training:",
+        "Train",
+        "Train a small model in about a minute and watch it live.",
+    ),
     "import": (
         ":material/upload_file:",
         "Import",
