@@ -101,7 +101,7 @@ def test_the_options_of_a_layout_follow_from_each_other(open_app: Opener, probed
 def test_another_run_judges(open_app: Opener, probed: Path) -> None:
     app = open_app(probed, "serving", run="other", judged="free", plan="4", judge="4")
     assert not app.exception
-    plan, judge = "none, seed 3, steps 18–23", re.compile(r"loss-free .*, seed 0, steps 18–23")
+    plan, judge = "no balancing, seed 3, steps 18–23", re.compile(r"loss-free .*, seed 0, steps 18–23")
     assert re.search(pattern("serving.planned_and_judged", plan=plan, judge=judge), words(app))
     assert sentence("serving.no_scores") in words(app)
 

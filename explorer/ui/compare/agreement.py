@@ -9,7 +9,7 @@ from explorer.ui.shared import agreement, show
 from explorer.ui.shared.store import STORE
 
 
-@st.fragment
+@st.fragment(key=sections.fragment_of("agreement"))
 def section(arms: ArmSet) -> None:
     """Which experts two runs, two probes or a rounded bias choose for the same tokens."""
     sections.heading("agreement", "routing_agreement")

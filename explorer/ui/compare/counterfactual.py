@@ -16,7 +16,7 @@ from explorer.ui.shared.store import STORE
 TITLES = {"biases": "Bias trajectories", "loads": "Expert load", "swaps": "Swapped experts"}
 
 
-@st.fragment
+@st.fragment(key=sections.fragment_of("replay"))
 def section(arms: ArmSet) -> None:
     """Which experts another rule, K, group limit or number format would choose in every run."""
     sections.heading("replay", "counterfactual")

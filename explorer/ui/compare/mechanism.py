@@ -9,7 +9,7 @@ from explorer.ui.compare import sections
 from explorer.ui.shared import show, store
 
 
-@st.fragment
+@st.fragment(key=sections.fragment_of("gradients"))
 def gradients(arms: ArmSet) -> None:
     """Gradients at the routers."""
     questions = compare.mechanisms(arms)
@@ -23,7 +23,7 @@ def gradients(arms: ArmSet) -> None:
             _side_by_side(*pair)
 
 
-@st.fragment
+@st.fragment(key=sections.fragment_of("margin"))
 def margins(arms: ArmSet) -> None:
     """Router margins, and the assignments that the bias changes."""
     questions = compare.mechanisms(arms)
@@ -37,7 +37,7 @@ def margins(arms: ArmSet) -> None:
             _side_by_side(*pair)
 
 
-@st.fragment
+@st.fragment(key=sections.fragment_of("churn"))
 def churn(arms: ArmSet) -> None:
     """How often the selected experts of a token change."""
     question = compare.mechanisms(arms)["churn"]

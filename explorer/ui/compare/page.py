@@ -145,7 +145,7 @@ def over_time(arms: ArmSet) -> None:
     show.question(compare.perplexity(arms, controls.settings(arms)))
 
 
-@st.fragment
+@st.fragment(key=sections.fragment_of("plane"))
 def plane(arms: ArmSet, runs: Sequence[Run]) -> None:
     """Perplexity against imbalance, over the selected runs and the shipped ones of the same experiment."""
     sections.heading("plane", "dilemma_plane")

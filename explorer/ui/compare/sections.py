@@ -1,9 +1,13 @@
 """The sections of the Compare page: an index with links, headings, and sections that open on demand."""
 
-import streamlit as st
+from collections.abc import Sequence
 
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from explorer.figures.panel import Question
 from explorer.metrics.glossary import tip
-from explorer.ui.shared.folded import body_if_open as body_if_open
+from explorer.ui.shared import folded
 
 TITLES = {
     "metrics": "Final metrics",
@@ -35,3 +39,13 @@ def index(*, with_layers: bool) -> None:
 def heading(anchor: str, term: str | None = None) -> None:
     """The heading of a section; term: its entry in the glossary."""
     st.subheader(TITLES[anchor], anchor=anchor, help=None if term is None else tip(term))
+
+
+def fragment_of(anchor: str) -> str:
+    """Key of the fragment that draws a section which starts closed."""
+    return f"compare_{anchor}"
+
+
+def body_if_open(anchor: str, label: str, questions: Sequence[Question]) -> DeltaGenerator | None:
+    """`folded.body_if_open` of a section whose fragment has the key `fragment_of(anchor)`."""
+    return folded.body_if_open(anchor, label, questions, fragment=fragment_of(anchor))

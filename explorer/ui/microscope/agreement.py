@@ -5,6 +5,7 @@ import streamlit as st
 from explorer.figures.arms import Run
 from explorer.figures.views import microscope as view
 from explorer.metrics.glossary import tip
+from explorer.ui.microscope import following
 from explorer.ui.shared import agreement
 from explorer.ui.shared.folded import body_if_open
 
@@ -19,6 +20,7 @@ def section(runs: tuple[Run, ...], run: Run, probes: dict[str, view.Probes], ste
         "microscope_agreement",
         "Show which experts another run, another probe or a rounded bias chooses",
         list(panel_of.values()),
+        fragment=following.fragment_of(following.AGREEMENT),
     )
     if place:
         with place:

@@ -7,6 +7,7 @@ from explorer.figures.panel import Missing, Question
 from explorer.figures.views import counterfactual_choice as choices
 from explorer.figures.views import microscope as view
 from explorer.metrics.glossary import tip
+from explorer.ui.microscope import following
 from explorer.ui.shared import controls, show, state, store, urls
 from explorer.ui.shared.folded import body_if_open
 
@@ -33,6 +34,7 @@ def section(run: Run, step: int, layer: int) -> None:
         "microscope_replay",
         "Show which experts another rule, K, group limit or number format chooses",
         list(panel_of.values()),
+        fragment=following.fragment_of(following.REPLAY),
     )
     if not place:
         return

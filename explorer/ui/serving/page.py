@@ -151,7 +151,7 @@ def _hot_set(run: Run, judged: Run) -> None:
             else:
                 show.question(questions[key], stays=True)
     popularity = questions["serving_popularity"]
-    if section := body_if_open("popularity", POPULARITY, [popularity]):
+    if section := body_if_open("popularity", POPULARITY, [popularity], fragment=parts.HOT_SET):
         with section:
             show.question(popularity, stays=True)
 
