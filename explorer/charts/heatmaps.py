@@ -123,7 +123,7 @@ class _Panel:
     def bottom(self) -> int:
         return self.top + self.row * len(self.experts)
 
-    def placed(self) -> pl.DataFrame:
+    def cells_with_edges(self) -> pl.DataFrame:
         """The cells with their upper and lower edge."""
         places = pl.DataFrame(
             {
@@ -152,11 +152,11 @@ def _figure(
 ) -> theme.Figure:
     tall = panels[-1].bottom
     # The scales round to whole pixels, or neighbouring cells would show hair lines between them.
-    placed = pl.concat([panel.placed() for panel in panels])
-    base = _base(placed, panels, tall)
+    cells = pl.concat([panel.cells_with_edges() for panel in panels])
+    base = _base(cells, panels, tall)
     live, dead = cell_layers(base, limit, *([linking.hover(scope)] if len(panels) == 1 else []))
     heads = _heads(panels)
-    span = (float(placed["x"].min()), float(placed["x2"].max()))  # type: ignore[arg-type]
+    span = (float(cells["x"].min()), float(cells["x2"].max()))  # type: ignore[arg-type]
     above = event_marks.event_layers(events, span, above=True)
     lit = _lit_rows(base) if len(panels) == 1 else []
     chart = alt.layer(live, dead, *lit, heads, *above, *playhead_layers(playhead))
@@ -165,11 +165,11 @@ def _figure(
     return figure
 
 
-def _base(placed: pl.DataFrame, panels: Sequence[_Panel], tall: int) -> alt.Chart:
-    """The cells without colour, on axes of steps and experts. placed: of all panels; tall: in pixels."""
+def _base(cells: pl.DataFrame, panels: Sequence[_Panel], tall: int) -> alt.Chart:
+    """The cells without colour, on axes of steps and experts. cells: of all panels; tall: in pixels."""
     marks = [tick for panel in panels for tick in panel.ticks()]
     places, names = [place for place, _ in marks], [name for _, name in marks]
-    base: alt.Chart = alt.Chart(placed).encode(
+    base: alt.Chart = alt.Chart(cells).encode(
         **cell_axes(theme.AXIS["expert"], places, names, tall), tooltip=_tooltip(several=len(panels) > 1)
     )
     return base

@@ -162,7 +162,7 @@ def cut_rows(
 def shared_tokens(frame: pl.DataFrame, *, even: float, title: str, rows: int = 8) -> theme.Figure:
     """Experts that share an expert's tokens: bars of shares, a tick at the share that loads alone predict.
 
-    frame: name, share, expected, tokens, place (`order.placed`). even: the share under uniform routing.
+    frame: name, share, expected, tokens, place (`order.with_places`). even: the share under uniform routing.
     """
     if frame.is_empty():
         return theme.no_data("this expert received no token of the probe")
@@ -190,7 +190,7 @@ def shared_tokens(frame: pl.DataFrame, *, even: float, title: str, rows: int = 8
 def favourite_texts(frame: pl.DataFrame, *, rows: int = 10) -> theme.Figure:
     """The texts that an expert receives most often, over the faint bars of all their occurrences.
 
-    frame: label, tokens, occurrences, share, place (`order.placed`).
+    frame: label, tokens, occurrences, share, place (`order.with_places`).
     """
     if frame.is_empty():
         return theme.no_data("this expert received no token of the probe")

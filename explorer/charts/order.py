@@ -7,9 +7,9 @@ import altair as alt
 import polars as pl
 
 BY_PLACE = alt.EncodingSortField(field="place", op="min")
-"""The sort of an axis of names, for rows of `placed`."""
+"""The sort of an axis of names, for rows of `with_places`."""
 
 
-def placed(frame: pl.DataFrame) -> pl.DataFrame:
+def with_places(frame: pl.DataFrame) -> pl.DataFrame:
     """The same rows with their order in `place`, from 0."""
     return frame.with_columns(place=pl.int_range(pl.len()))

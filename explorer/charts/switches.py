@@ -16,7 +16,7 @@ ROW_PX, LETTER_PX, PLOT_PX = 13, 6.2, 300
 DASH = [4, 3]
 
 
-def marked(build: Callable[[], theme.Figure], changes: pl.DataFrame, last_step: int) -> theme.Figure:
+def with_changes(build: Callable[[], theme.Figure], changes: pl.DataFrame, last_step: int) -> theme.Figure:
     """The figure with the changes of rules on it; as it is where there are none.
 
     changes: columns of `SCHEMA`, one row per change that has taken effect. `last_step`: where the axis ends.
@@ -27,17 +27,17 @@ def marked(build: Callable[[], theme.Figure], changes: pl.DataFrame, last_step: 
     return figure
 
 
-def layers(placed: pl.DataFrame, lift: int = 0) -> list[Any]:
+def layers(change_rows: pl.DataFrame, lift: int = 0) -> list[Any]:
     """A dashed rule with a word above it, in the colour of the run, for every change.
 
-    placed: from `rows`. `lift`: rows left free above the plot, for the name of a playhead.
+    change_rows: from `rows`. `lift`: rows left free above the plot, for the name of a playhead.
     """
     tooltip = [
         alt.Tooltip("run_id:N", title="run"),
         alt.Tooltip("step:Q", title="from step", format="d"),
         alt.Tooltip("words:N", title="rule"),
     ]
-    base = alt.Chart(placed).encode(x=alt.X("step:Q"))
+    base = alt.Chart(change_rows).encode(x=alt.X("step:Q"))
     ink = alt.ExprRef("luminance(background) < 0.3 ? datum.dark : datum.light")
     rule = base.mark_rule(color=ink, strokeWidth=1.2, strokeDash=DASH, clip=True).encode(tooltip=tooltip)
     # Hidden where the visitor has zoomed past it.

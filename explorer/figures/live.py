@@ -41,7 +41,7 @@ def max_vio(store: Store, arms: ArmSet, _settings: None) -> Panel:
         finding=standing(frame, "max_vio", labels),
         how="How far the busiest expert lies above the uniform load; 0 is even. The dashed line is the "
         "random-routing baseline of independent tokens.",
-        spec=_marked(draw, arms),
+        spec=_with_changes(draw, arms),
         table=frame,
         statements=trace.statements,
     )
@@ -78,15 +78,15 @@ def language_loss(store: Store, arms: ArmSet, _settings: None) -> Panel:
         subject="Language loss of the runs in training",
         finding=standing(frame, "lm_loss", labels),
         how="Nats per token on the training text; lower is better.",
-        spec=_marked(draw, arms),
+        spec=_with_changes(draw, arms),
         table=frame,
         statements=trace.statements,
     )
 
 
-def _marked(draw: Callable[..., theme.Figure], arms: ArmSet) -> specs.Spec:
+def _with_changes(draw: Callable[..., theme.Figure], arms: ArmSet) -> specs.Spec:
     last = max(run.last_step for run in arms.runs)
-    return specs.make(switches.marked(draw, changes(arms), last))
+    return specs.make(switches.with_changes(draw, changes(arms), last))
 
 
 def changes(arms: ArmSet) -> pl.DataFrame:

@@ -10,7 +10,7 @@ import polars as pl
 
 from explorer.charts import microscope as charts
 from explorer.charts import spec as specs
-from explorer.charts.order import placed
+from explorer.charts.order import with_places
 from explorer.figures import probe_sentences as sentences
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
@@ -140,7 +140,7 @@ def expert_tokens(store: Store, arms: ArmSet, settings: ProbeExpert) -> Panel | 
     if batch.logits is None and not batch.text.is_known:
         return Missing(subject=subject, reason=batch.text.note)
     table = queries.expert_texts(batch.after, batch.text.texts, settings.expert)
-    rows = placed(
+    rows = with_places(
         table.head(MOST_TEXTS).select(
             pl.col("text").map_elements(visible, return_dtype=pl.String).alias("label"),
             "tokens",
@@ -276,7 +276,7 @@ def own_loads(pairs: pl.DataFrame) -> pl.DataFrame:
 
 def _shares(rows: pl.DataFrame, even: float, *, title: str) -> specs.Spec:
     """Bars of the highest shares; rows: of `shared_rows`."""
-    top = placed(rows.filter(pl.col("share").is_not_null()).head(MOST_OTHERS))
+    top = with_places(rows.filter(pl.col("share").is_not_null()).head(MOST_OTHERS))
     return with_rows(
         ("shared tokens", title, even, top.is_empty()),
         (top,),

@@ -62,18 +62,18 @@ class LiveHealth:
         return [_line(list(group)) for _, group in groupby(fresh, key=lambda finding: finding.kind)]
 
     def _rows(self) -> RunRows:
-        def some(table: str, records: Sequence[object], columns: Sequence[str]) -> pl.DataFrame:
+        def frame_of(table: str, records: Sequence[object], columns: Sequence[str]) -> pl.DataFrame:
             if not records:
                 return pl.DataFrame(schema={name: SCHEMAS[table][name] for name in columns})
             return to_frame(table, self._info.run_id, records, self._layout).select(columns)
 
         return RunRows(
             info=self._info,
-            loads=some("expert_loads", list(self._loads), LOADS),
-            steps=some("steps", list(self._steps), STEPS),
-            layer_steps=some("layer_steps", [], LAYER_STEPS),
-            sequence_loads=some("sequence_loads", [], SEQUENCES),
-            domain_loads=some("eval_loads", [], ("domain", "layer", "expert", "tokens")),
+            loads=frame_of("expert_loads", list(self._loads), LOADS),
+            steps=frame_of("steps", list(self._steps), STEPS),
+            layer_steps=frame_of("layer_steps", [], LAYER_STEPS),
+            sequence_loads=frame_of("sequence_loads", [], SEQUENCES),
+            domain_loads=frame_of("eval_loads", [], ("domain", "layer", "expert", "tokens")),
             is_sampled=True,
         )
 

@@ -36,7 +36,7 @@ class KeptRoutes:
 
 def most_tokens(options: Options) -> int:
     """The limit that the option `routes` sets; 0 keeps none."""
-    limit = options.whole("routes", most=MOST_TOKENS)
+    limit = options.integer("routes", most=MOST_TOKENS)
     return DEFAULT_TOKENS if limit is None else limit
 
 

@@ -63,7 +63,7 @@ class Options:
         """An option as it was written; `default` if it is not given."""
         return self.values.get(name, default)
 
-    def whole(self, name: str, *, least: int = 0, most: int = 2**53) -> int | None:
+    def integer(self, name: str, *, least: int = 0, most: int = 2**53) -> int | None:
         """An integer, or None if the option is not given."""
         value = self.values.get(name)
         if value is None:
@@ -102,7 +102,7 @@ class Options:
     ) -> int:
         """E: from the option, else from the file. Raises ForeignFileError if neither states it, or if they
         differ. largest_id: asked if neither does, so that the error names the ids that occur."""
-        own = self.whole("num_experts", least=1, most=MAX_EXPERTS)
+        own = self.integer("num_experts", least=1, most=MAX_EXPERTS)
         if in_file is not None and not 1 <= in_file <= MAX_EXPERTS:
             raise ForeignFileError(
                 f"{self._file}: states {in_file} experts, which must be 1 to {MAX_EXPERTS}; check the file."
@@ -129,7 +129,7 @@ class Options:
 
     def top_k(self, in_file: int | None = None) -> int | None:
         """K: from the option, else from the file; None if neither states it."""
-        own = self.whole("top_k", least=1, most=MAX_EXPERTS)
+        own = self.integer("top_k", least=1, most=MAX_EXPERTS)
         return in_file if own is None else own
 
     def question(self, name: str, what: str, example: str) -> ForeignFileError:

@@ -99,7 +99,7 @@ def model_layers(
     """
     positions = list(range(len(in_file))) if live is None else list(live)
     named = options.numbers("layers")
-    offset = options.whole("layer_offset", most=MAX_LAYERS) or 0
+    offset = options.integer("layer_offset", most=MAX_LAYERS) or 0
     if named is None:
         return tuple(in_file[position] + offset for position in positions)
     if len(named) == len(positions):

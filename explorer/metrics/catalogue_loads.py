@@ -15,7 +15,7 @@ OF_LOADS: tuple[Metric, ...] = (
         text="How far the load of the busiest expert exceeds the uniform load. 0 is perfectly even; 1 means "
         "twice the uniform load; N/K − 1 means that all tokens select the same K experts.",
         formula=r"\mathrm{MaxVio} = \frac{\max_i c_i - \bar c}{\bar c}",
-        more="Measured layer by layer and then averaged, never on pooled layers: two layers that collapse "
+        note="Measured layer by layer and then averaged, never on pooled layers: two layers that collapse "
         "onto different experts would look balanced. Where it is an average, the worst layer is shown "
         "beside it. It depends on the busiest expert only.",
         range=r"0 \ldots N-1",
@@ -48,7 +48,7 @@ OF_LOADS: tuple[Metric, ...] = (
         text="Uniform load over the largest load: the utilisation of the average expert while all wait for "
         "the busiest.",
         formula=r"\frac{\bar c}{\max_i c_i} = \frac{1}{1 + \mathrm{MaxVio}}",
-        more="Serving systems call it balancedness and take devices instead of experts.",
+        note="Serving systems call it balancedness and take devices instead of experts.",
         range=r"1/N \ldots 1",
         at_balance="1",
         at_worst="K/N",
@@ -64,7 +64,7 @@ OF_LOADS: tuple[Metric, ...] = (
         text="Standard deviation of the loads over their mean. Unlike MaxVio it depends on every expert.",
         formula=r"\mathrm{CV} = \frac{1}{\bar c}\sqrt{\tfrac1N\textstyle\sum_i (c_i-\bar c)^2}, \qquad "
         r"1 + \mathrm{CV}^2 = N\sum_i f_i^2",
-        more="Divided by N, not N − 1.",
+        note="Divided by N, not N − 1.",
         range=r"0 \ldots \sqrt{N-1}",
         at_balance="0",
         at_worst=r"\sqrt{N/K - 1}",
@@ -156,7 +156,7 @@ OF_LOADS: tuple[Metric, ...] = (
         function=m.idle_experts,
         text="Experts without a single token in the step.",
         formula=r"\bigl|\{\,i : c_i = 0\,\}\bigr|",
-        more="Experts without tokens stay in the denominator of every other metric: a tool that leaves them "
+        note="Experts without tokens stay in the denominator of every other metric: a tool that leaves them "
         "out reports even loads when half of the experts are dead.",
         range=r"0 \ldots N",
         at_balance="0",

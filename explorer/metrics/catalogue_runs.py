@@ -27,7 +27,7 @@ OF_RUNS: tuple[Metric, ...] = (
         text="MaxVio of all held-out text together at the end, with the bias frozen, averaged over layers. "
         "It shows how evenly the experts are used overall.",
         formula=r"\frac1L\sum_{\ell} \mathrm{MaxVio}\Bigl(\sum_{d} c_{d,\ell}\Bigr)",
-        more="Needs many tokens: with few, chance alone makes it look uneven. The runs here use at least "
+        note="Needs many tokens: with few, chance alone makes it look uneven. The runs here use at least "
         "32,000.",
         range=r"0 \ldots N-1",
         at_balance="0",
@@ -43,7 +43,7 @@ OF_RUNS: tuple[Metric, ...] = (
         text="MaxVio of the few sequences that one device computes at once, averaged over such groups. It "
         "falls as the group grows, down to the imbalance that the rule leaves.",
         formula=r"\frac1G\sum_{g} \mathrm{MaxVio}\Bigl(\sum_{r\in g} c_r\Bigr)",
-        more="A group is a micro-batch times the ranks that share the experts; groups of neighbouring "
+        note="A group is a micro-batch times the ranks that share the experts; groups of neighbouring "
         "sequences of one step stand for it, averaged over the last 20 steps whose sequences are recorded "
         "(or their last quarter) and over layers. The curve flattens for an auxiliary loss and keeps "
         "falling for loss-free balancing (Figure 5 of the paper).",
@@ -72,7 +72,7 @@ OF_RUNS: tuple[Metric, ...] = (
         "can.",
         formula=r"\mathrm{MaxVio}_{\mathrm{random}} \lesssim \sqrt{\,2\ln "
         r"N\cdot\frac{N}{K\,T}\Bigl(1-\frac{K}{N}\Bigr)}",
-        more="The line (mean and 95th percentile) is simulated, to two significant digits, for the run's N, "
+        note="The line (mean and 95th percentile) is simulated, to two significant digits, for the run's N, "
         "K and number of layers and for the tokens counted in each step, so it falls as a batch grows. The "
         "formula is a rough upper estimate of the mean.",
         store="balance.references",
@@ -118,7 +118,7 @@ OF_RUNS: tuple[Metric, ...] = (
         text="Largest bias minus smallest, in units of the score. Above 1, one expert outranks another for "
         "every token where the bias is added to scores between 0 and 1 (sigmoid, softmax).",
         formula=r"\max_i b_i - \min_i b_i",
-        more="Adding a constant to all biases changes nothing, so only the spread matters, not the level.",
+        note="Adding a constant to all biases changes nothing, so only the spread matters, not the level.",
         range=r"0 \ldots",
         store="loads.load_matrix",
         sources=(LOSS_FREE, OURS),
@@ -132,7 +132,7 @@ OF_RUNS: tuple[Metric, ...] = (
         "0 while biases grow steadily, about ½ under pure noise, 1 when they oscillate.",
         formula=r"\frac{\#\{\Delta_s\,\Delta_{s+1} < 0\}}{\#\{\Delta_s\,\Delta_{s+1} \ne 0\}}, \qquad "
         r"\Delta_s = b_{s+1} - b_s",
-        more="Over all experts of a layer in a window of consecutive recorded steps.",
+        note="Over all experts of a layer in a window of consecutive recorded steps.",
         range=r"0 \ldots 1",
         store="events.events",
     ),
@@ -144,7 +144,7 @@ OF_RUNS: tuple[Metric, ...] = (
         text="The share of each token's experts that changed between two points in training, over the same "
         "tokens.",
         formula=r"1 - \frac{\sum_t |A_t\cap B_t|}{\sum_t \max(|A_t|, |B_t|)}",
-        more="$A_t$ and $B_t$ are the sets of experts of token $t$. Independent random choices give "
+        note="$A_t$ and $B_t$ are the sets of experts of token $t$. Independent random choices give "
         "$1 - K/N$.",
         range=r"0 \ldots 1",
         store="specialisation.saturation",
@@ -156,7 +156,7 @@ OF_RUNS: tuple[Metric, ...] = (
         function=m.saturation,
         text="The share of the final expert choices that had already been made, over the same tokens.",
         formula=r"\frac{\sum_t |A_t\cap F_t|}{\sum_t |F_t|}",
-        more="$F_t$ is the choice at the last checkpoint. Independent random choices give $K/N$.",
+        note="$F_t$ is the choice at the last checkpoint. Independent random choices give $K/N$.",
         range=r"0 \ldots 1",
         store="specialisation.saturation",
         sources=(OLMOE,),
@@ -169,7 +169,7 @@ OF_RUNS: tuple[Metric, ...] = (
         text="How often two experts of a layer are chosen for the same token, over all pairs of a token's "
         "experts.",
         formula=r"C_{ij} = \#\{\,t : i\in A_t,\ j\in A_t\,\}, \qquad P(j\mid i) = C_{ij}/C_{ii}",
-        more="Independent choices give $(K-1)/(N-1)$. A count of neighbours in the sorted list misses pairs "
+        note="Independent choices give $(K-1)/(N-1)$. A count of neighbours in the sorted list misses pairs "
         "(half of them for K = 4). Between two layers all $K\\times K$ pairs count, and expert numbers of "
         "different layers are unrelated.",
         store="specialisation.coactivation",
@@ -183,7 +183,7 @@ OF_RUNS: tuple[Metric, ...] = (
         text="How differently two text domains use the experts of a layer: 0 if identically, 1 if no expert "
         "serves both. Over more domains, the mean of all pairs.",
         formula=r"\sqrt{H_2\bigl(\tfrac{p+q}2\bigr) - \tfrac12 H_2(p) - \tfrac12 H_2(q)}",
-        more="$H_2$ is the entropy in bits and $p$, $q$ are the load shares of the two domains in one layer.",
+        note="$H_2$ is the entropy in bits and $p$, $q$ are the load shares of the two domains in one layer.",
         range=r"0 \ldots 1",
         store="specialisation.specialisation",
         sources=(ENDRES,),
@@ -196,7 +196,7 @@ OF_RUNS: tuple[Metric, ...] = (
         text="How much a token's expert reveals about the domain of its text, in bits, with all domains "
         "equally likely. 0 means nothing.",
         formula=r"I = H_2\Bigl(\tfrac1D\sum_d p_d\Bigr) - \tfrac1D\sum_d H_2(p_d)",
-        more="At most $\\log_2 D$ for $D$ domains. Counting noise alone adds about "
+        note="At most $\\log_2 D$ for $D$ domains. Counting noise alone adds about "
         "$(D-1)(N-1)/(2A\\ln 2)$ bits for $A$ assignments in all. With two domains it is the square of "
         "their distance.",
         range=r"0 \ldots \log_2\min(D, N)",

@@ -32,7 +32,7 @@ class Metric:
     function: Callable[..., Any]
     """Its definition in `explorer.metrics`."""
     formula: str = ""
-    more: str = ""
+    note: str = ""
     range: str = ""
     """Least and largest value, LaTeX."""
     at_balance: str = ""

@@ -46,7 +46,7 @@ class EventKind:
     title: str
     text: str
     """One or two plain sentences; also the tooltip."""
-    more: str = ""
+    note: str = ""
     formula: str = ""
     sources: tuple[Source, ...] = (OURS,)
 
@@ -58,7 +58,7 @@ DETECTED: tuple[EventKind, ...] = (
         text=f"An expert gets no token in {DEAD_STEPS} or more recorded steps in a row. The mark stands at "
         "the first of them.",
         formula=r"c_{s,i} = 0 \quad\text{for}\quad s = s_0, \dots, s_0 + W - 1",
-        more=f"W = {DEAD_STEPS}. A shorter pause is an idle expert, not an event.",
+        note=f"W = {DEAD_STEPS}. A shorter pause is an idle expert, not an event.",
     ),
     EventKind(
         key="revival",
@@ -83,7 +83,7 @@ DETECTED: tuple[EventKind, ...] = (
         text=f"In a window of {OSCILLATION_STEPS} recorded steps at least {100 * OSCILLATION_SHARE:.0f} % of "
         "a layer's bias updates reverse direction: they are so large that the biases oscillate. The mark "
         "stands at the first such window.",
-        more="At least half of the updates that fit into the window must have changed a bias. Updates with "
+        note="At least half of the updates that fit into the window must have changed a bias. Updates with "
         "random signs reverse half of the time, so a rule that has converged does not count as oscillating.",
         sources=(LOSS_FREE, OURS),
     ),
@@ -93,7 +93,7 @@ DETECTED: tuple[EventKind, ...] = (
         text="The largest and the smallest bias of a layer are more than 1 apart for the first time: the "
         "bias alone then decides between those two experts, whatever their scores.",
         formula=r"\max_i b_i - \min_i b_i > 1",
-        more="Detected only where the run's configuration guarantees it: an additive bias, sigmoid or "
+        note="Detected only where the run's configuration guarantees it: an additive bias, sigmoid or "
         "softmax scores, tokens that choose among all experts. With square-root softplus scores, "
         "a multiplicative bias or groups of experts a spread of 1 decides nothing.",
         sources=(LOSS_FREE, OURS),
@@ -103,7 +103,7 @@ DETECTED: tuple[EventKind, ...] = (
         title="Choices settled",
         text=f"The first probe in which at least {100 * SETTLED_SHARE:.0f} % of the choices of the last "
         "probe are already made, layer by layer.",
-        more="The share is the router saturation. The last probe itself is not an event.",
+        note="The share is the router saturation. The last probe itself is not an event.",
         sources=(OLMOE, OURS),
     ),
     EventKind(
@@ -112,7 +112,7 @@ DETECTED: tuple[EventKind, ...] = (
         text=f"The language loss exceeds the median of the {SPIKE_STEPS} recorded steps before by more than "
         f"{SPIKE_DEVIATIONS:g} robust deviations and by at least {SPIKE_NATS:g} nats per token. The mark "
         "stands at the highest of neighbouring steps.",
-        more="A loss that is not finite is a separate event, not a spike, and is excluded from the median.",
+        note="A loss that is not finite is a separate event, not a spike, and is excluded from the median.",
         formula=r"x_s - m > 6 \cdot 1.4826 \cdot \operatorname{median}_j |x_j - m|, \qquad "
         r"m = \operatorname{median}_j x_j, \qquad s - 50 \le j < s",
     ),

@@ -25,7 +25,7 @@ def _metric(metric: Metric) -> Term:
         section=OF_METRICS,
         text=metric.text,
         formula=metric.formula,
-        more=" ".join(part for part in (metric.more, words and f"{words}.") if part),
+        note=" ".join(part for part in (metric.note, words and f"{words}.") if part),
         sources=metric.sources,
     )
 
@@ -38,7 +38,7 @@ def _event(kind: EventKind) -> Term:
         section=EVENTS,
         text=kind.text,
         formula=kind.formula,
-        more=kind.more,
+        note=kind.note,
         sources=kind.sources,
     )
 
@@ -67,5 +67,5 @@ def tip(key: str) -> str:
 def search(text: str, terms: Sequence[Term] = TERMS) -> list[Term]:
     """Terms that contain every word of `text` in title, key or text."""
     words = dict.fromkeys(text.lower().split())
-    texts = [(t, f"{t.title} {t.key} {t.text} {t.more}".lower()) for t in terms]
+    texts = [(t, f"{t.title} {t.key} {t.text} {t.note}".lower()) for t in terms]
     return [term for term, content in texts if all(word in content for word in words)]

@@ -19,7 +19,7 @@ TERMS: tuple[Term, ...] = (
         text="Two rules are compared seed by seed, with the same initial weights and the same data in the "
         "same order. The 95 % confidence interval is that of the mean difference.",
         formula=r"\bar d \pm t_{0.975,\,n-1}\,\frac{s_d}{\sqrt n}",
-        more="$d$ are the differences of $n$ seeds, $s_d$ their standard deviation. A single seed has no "
+        note="$d$ are the differences of $n$ seeds, $s_d$ their standard deviation. A single seed has no "
         "interval.",
         sources=(OURS,),
     ),
@@ -29,7 +29,7 @@ TERMS: tuple[Term, ...] = (
         section=READING,
         text="The interval includes zero: with these seeds the difference is not significant. This is not "
         "evidence of equality.",
-        more="One comparison in twenty excludes zero by chance alone. Holm's correction is therefore "
+        note="One comparison in twenty excludes zero by chance alone. Holm's correction is therefore "
         "applied to all pairs of the compared arms, metric by metric: it keeps the probability of any false "
         "positive at 5 %. The half width of the interval is the resolution. The published gain of loss-free "
         "over the paper's auxiliary loss is about 0.006 nats, which few short runs can resolve.",
@@ -42,7 +42,7 @@ TERMS: tuple[Term, ...] = (
         text="Perplexity against MaxVio, one point per run. A stronger auxiliary loss moves the "
         "point along a curve from uneven loads and low perplexity to even loads and higher perplexity; lower "
         "left is better in both.",
-        more="The same picture as Figure 2 of the paper.",
+        note="The same picture as Figure 2 of the paper.",
         sources=(LOSS_FREE,),
     ),
     Term(
@@ -53,7 +53,7 @@ TERMS: tuple[Term, ...] = (
         "language loss and the auxiliary losses are measured separately, every 25 steps.",
         formula=r"\lVert \nabla_{R}\,\ell \rVert, \qquad \lVert \nabla_{R} \textstyle\sum_l \alpha "
         r"L_{\mathrm{aux}}^{(l)} \rVert",
-        more="A bias rule adds no gradient: it only changes which experts are selected. The router z-loss "
+        note="A bias rule adds no gradient: it only changes which experts are selected. The router z-loss "
         "is in neither norm.",
         sources=(LOSS_FREE,),
     ),
@@ -74,7 +74,7 @@ TERMS: tuple[Term, ...] = (
         text="The lead of the last chosen expert over the first rejected one, averaged over tokens. With a "
         "small margin, a small change of scores or bias changes the choice.",
         formula=r"\frac1T\sum_t \bigl(s_{(K),t} - s_{(K+1),t}\bigr)",
-        more="Scores include the bias, where there is one.",
+        note="Scores include the bias, where there is one.",
     ),
     Term(
         key="switched_share",
@@ -98,7 +98,7 @@ TERMS: tuple[Term, ...] = (
         section=READING,
         text="A few held-out texts that the model routes at several steps of its training. The same tokens "
         "early and late show what the router has learnt; no training step ever sees them.",
-        more="A run that trains with *probe tokens* (Train page, Training; `--set training.probe_tokens=1024`"
+        note="A run that trains with *probe tokens* (Train page, Training; `--set training.probe_tokens=1024`"
         ") records the router's logits, the chosen experts and the biases of its probe batch at five steps, "
         "evenly spaced on a logarithmic scale. The *cut-off* of a token lies "
         "half way between its last chosen and its first rejected expert.",
@@ -111,7 +111,7 @@ TERMS: tuple[Term, ...] = (
         text="The share of the assignments that two routings of the same tokens both make: two runs, two "
         "probes of a run, or one probe with its bias held in another number format.",
         formula=r"\frac{\sum_t |A_t\cap B_t|}{\sum_t \max(|A_t|, |B_t|)} = 1 - \mathrm{churn}",
-        more="Examples: a rollout and the training step that learns from it, two serving engines, two "
+        note="Examples: a rollout and the training step that learns from it, two serving engines, two "
         "checkpoints, a bias in bf16 and in fp32. *From the loads alone*, $\\sum_i c_i c'_i / T$ shared "
         "assignments would be expected if the second routing drew its tokens independently. Expert "
         "numbers mean nothing across two training runs, so the best one-to-one relabelling of the experts "
@@ -124,7 +124,7 @@ TERMS: tuple[Term, ...] = (
         section=READING,
         text="Another rule applied to recorded scores, which stay fixed: the experts that it would choose, "
         "and how its bias would move.",
-        more="Open loop: a bias changes the choice of these tokens exactly as in the run, but no expert "
+        note="Open loop: a bias changes the choice of these tokens exactly as in the run, but no expert "
         "learns from the tokens that it now receives, and the router does not adapt. It compares rules on "
         "the same scores; it does not predict what training would do.",
         sources=(OURS,),
@@ -136,7 +136,7 @@ TERMS: tuple[Term, ...] = (
         text="Held-out tokens of a domain that an expert receives, relative to the uniform load in "
         "that domain. 1 is balanced; specialists lie far above it.",
         formula=r"\frac{c_{i,d}}{\bar c_d}, \qquad \bar c_d = \frac1N \sum_{j=1}^{N} c_{j,d}",
-        more="The form of Figure 9 of the DeepSeek-V3 report: one linear scale from 0 for all methods.",
+        note="The form of Figure 9 of the DeepSeek-V3 report: one linear scale from 0 for all methods.",
         sources=(V3,),
     ),
     Term(
@@ -151,7 +151,7 @@ TERMS: tuple[Term, ...] = (
         section=READING,
         text="Turning points of a run: an expert dies, a layer collapses, the rule changes. Events are "
         "detected in the recorded steps, listed, and marked on every time axis.",
-        more="Each kind has its own entry above, with its threshold.",
+        note="Each kind has its own entry above, with its threshold.",
     ),
     Term(
         key="bias_step",
@@ -160,7 +160,7 @@ TERMS: tuple[Term, ...] = (
         text="One update of the biases of a layer: the counts of a step, their distance from the mean, and "
         "the new bias. The app recomputes it and compares it with the logged one.",
         formula=r"b_i \leftarrow b_i + u\,\operatorname{sign}(\bar c - c_i)",
-        more="The recomputation uses the trainer's own float32 operations, so the result must be equal, bit "
+        note="The recomputation uses the trainer's own float32 operations, so the result must be equal, bit "
         "for bit; rules that sum fractions may differ in the last digit. Rules that read scores, or a "
         "running mean of earlier counts, cannot be recomputed from the log.",
         sources=(LOSS_FREE,),
@@ -179,7 +179,7 @@ TERMS: tuple[Term, ...] = (
         section=READING,
         text="A named size of model and training. Quick: 2 MoE layers, 200 steps of 1,024 tokens. Standard: "
         "4 MoE layers, 800 steps of 1,536 tokens, the size of the shipped runs.",
-        more="Losses and MaxVio of one preset say nothing about the other's: the smaller, shorter training "
+        note="Losses and MaxVio of one preset say nothing about the other's: the smaller, shorter training "
         "ends with a higher loss, and the same α or u balances less in it. Only runs of one preset are "
         "compared as pairs. Claims on the Evidence page are tested with the quick preset, where many "
         "seeds are affordable; lessons show runs of the standard preset.",

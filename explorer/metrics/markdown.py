@@ -49,8 +49,8 @@ def _metric(metric: Metric) -> str:
     lines = [f"### {metric.title}", "", metric.text]
     if metric.formula:
         lines += ["", f"$${metric.formula}$$"]
-    if metric.more:
-        lines += ["", metric.more]
+    if metric.note:
+        lines += ["", metric.note]
     ends = (("range", metric.range), ("at balance", metric.at_balance), ("at worst", metric.at_worst))
     facts = [f"{name} ${value}$" for name, value in ends if value]
     if metric.unit:
@@ -68,8 +68,8 @@ def _event(kind: EventKind) -> str:
     lines = [f"### {kind.title}", "", kind.text]
     if kind.formula:
         lines += ["", f"$${kind.formula}$$"]
-    if kind.more:
-        lines += ["", kind.more]
+    if kind.note:
+        lines += ["", kind.note]
     lines += ["", f"- `{kind.key}`", f"- source: {'; '.join(_linked(s) for s in kind.sources)}"]
     return "\n".join(lines)
 

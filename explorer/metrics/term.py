@@ -15,7 +15,7 @@ class Term:
     text: str
     """One or two plain sentences; also the tooltip."""
     formula: str = ""
-    more: str = ""
+    note: str = ""
     """Details for the page: symbols, ranges, pitfalls."""
     sources: tuple[Source, ...] = ()
 

@@ -122,7 +122,7 @@ def _kept(cur: Cursor, run_id: str, name: str, read: Callable[[], list[float]]) 
     """
     with statements.listening():
         folder = remembered(cur, ("folder", run_id), lambda: _folder(cur, run_id))
-        return _baselines.kept(f"{_program()} {name} {folder}", read) if folder else read()
+        return _baselines.memoised(f"{_program()} {name} {folder}", read) if folder else read()
 
 
 def _folder(cur: Cursor, run_id: str) -> str:

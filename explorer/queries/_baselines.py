@@ -54,14 +54,14 @@ def resampled(counts: NDArray[np.int64], sequences: int, domains: Sequence[objec
     return mean, p95
 
 
-def kept(key: str, compute: Callable[[], Sequence[float]]) -> Sequence[float]:
+def memoised(key: str, compute: Callable[[], Sequence[float]]) -> Sequence[float]:
     """The numbers of a key, which names all that they depend on; computed where the memo lacks them."""
     memo = _memo.get()
     return compute() if memo is None else memo.get(key, compute)
 
 
 def _remembered(key: str, compute: Callable[[], Sequence[float]]) -> Sequence[float]:
-    return kept(f"{_program()} {key}", compute)
+    return memoised(f"{_program()} {key}", compute)
 
 
 @cache

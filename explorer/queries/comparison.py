@@ -89,7 +89,7 @@ class PairedDifference:
     """Whether the interval excludes zero."""
     p_value: float | None
     """Two-sided p value of the paired t test; None for fewer than two pairs."""
-    left_out: tuple[str, ...]
+    unpaired_runs: tuple[str, ...]
     """Runs without a partner: seed, pair key or metric is missing on the other side, or not finite."""
 
     @property
@@ -130,7 +130,7 @@ def _paired(
         half_width=interval[1] if interval else None,
         resolved=metrics.is_resolved(interval),
         p_value=metrics.p_value(list(differences.values())),
-        left_out=tuple(run_id for run_id in (*arm_a, *arm_b) if run_id not in used),
+        unpaired_runs=tuple(run_id for run_id in (*arm_a, *arm_b) if run_id not in used),
     )
 
 

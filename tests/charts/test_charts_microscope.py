@@ -8,7 +8,7 @@ import vl_convert
 from chart_samples import for_file
 
 from explorer.charts import microscope, theme
-from explorer.charts.order import placed
+from explorer.charts.order import with_places
 from explorer.charts.spec import make
 
 
@@ -30,12 +30,12 @@ def scores(values: list[float], bias: list[float], marked: int = 1) -> pl.DataFr
 
 SCORES = scores([0.1, 0.9, 0.4, 0.6], [0.2, -0.3, 0.0, 0.1])
 CUTS = microscope.cut_rows(0.5, 0.52, 0.0, 1.0)
-SHARED = placed(
+SHARED = with_places(
     pl.DataFrame(
         {"name": ["expert 3", "expert 0"], "share": [0.4, 0.1], "expected": [0.2, 0.2], "tokens": [4, 1]}
     )
 )
-TEXTS = placed(
+TEXTS = with_places(
     pl.DataFrame({"label": ["␣the", "⏎"], "tokens": [4, 1], "occurrences": [5, 9], "share": [0.8, 0.1]})
 )
 SERVED = pl.DataFrame({"domain": ["b", "a"], "tokens": [3, 0], "load_ratio": [1.5, None]})

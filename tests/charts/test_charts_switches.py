@@ -19,7 +19,7 @@ ONE = changes(("a", "scheduled", 40, "loss-free 0.003"))
 def test_a_figure_without_changes_is_left_as_it_is() -> None:
     figure = balance.max_vio_curves(frames.vio_frame({"a": 0.5}))
     before = figure.to_dict()
-    assert switches.marked(lambda: figure, changes(), 100).to_dict() == before
+    assert switches.with_changes(lambda: figure, changes(), 100).to_dict() == before
 
 
 @pytest.mark.parametrize("kind", ["max_vio", "loss"])
@@ -29,7 +29,7 @@ def test_a_change_is_a_rule_and_a_word_in_the_figures_of_the_live_page(kind: str
             return balance.max_vio_curves(frames.vio_frame({"a": 0.5}))
         return losses.loss_curves(frames.loss_frame({"a": 2.0}), metric="lm_loss", log_y=False)
 
-    plain, marked = build().to_dict(), switches.marked(build, ONE, 100).to_dict()
+    plain, marked = build().to_dict(), switches.with_changes(build, ONE, 100).to_dict()
     added = marked["layer"][len(plain["layer"]) :]
     assert [layer["mark"]["type"] for layer in added] == ["rule", "text"]
     assert marked["layer"][: len(plain["layer"])] == plain["layer"]
@@ -42,7 +42,7 @@ def test_a_change_is_a_rule_and_a_word_in_the_figures_of_the_live_page(kind: str
 
 def test_nothing_recorded_yet_gets_no_marks() -> None:
     empty = frames.vio_frame({"a": 0.5}).clear()
-    figure = switches.marked(lambda: balance.max_vio_curves(empty), ONE, 100)
+    figure = switches.with_changes(lambda: balance.max_vio_curves(empty), ONE, 100)
     assert isinstance(figure, alt.LayerChart | alt.Chart)
 
 

@@ -206,7 +206,7 @@ def test_a_final_evaluation_that_is_not_finite_is_in_no_ranking_and_no_pair(cur:
     train, held = losses.loss_series(cur, ids), losses.eval_series(cur, ids)
     summary = comparison.summary(cur, ids)
     broken = comparison.paired(cur, ["held-nan"], ["held-2"], "perplexity")
-    assert (broken.differences, broken.left_out) == ({}, ("held-nan", "held-2"))
+    assert (broken.differences, broken.unpaired_runs) == ({}, ("held-nan", "held-2"))
     whole = comparison.paired(cur, ["held-2.1"], ["held-2"], "lm_loss")
     assert whole.differences == pytest.approx({0: 0.1})
     assert captions.loss_curves(train, held) == sentence(

@@ -93,10 +93,10 @@ def test_pairs_are_formed_over_common_seeds(index: Index, base: Path) -> None:
     assert list(found.differences) == [0, 1, 2]
     assert (found.mean, found.half_width) == pytest.approx(interval)
     assert found.resolved == metrics.is_resolved(interval)
-    assert found.left_out == ()
+    assert found.unpaired_runs == ()
     assert (fewer.n, fewer.half_width, fewer.resolved) == (1, None, False)
     assert fewer.mean == pytest.approx(0.1)
-    assert fewer.left_out == ("a1", "a2")
+    assert fewer.unpaired_runs == ("a1", "a2")
 
 
 def test_runs_of_another_experiment_are_no_pair(index: Index, base: Path) -> None:
@@ -105,7 +105,7 @@ def test_runs_of_another_experiment_are_no_pair(index: Index, base: Path) -> Non
     index.ingest([base])
     with index.cursor() as cur:
         found = comparison.paired(cur, ["a"], ["b"], "max_vio_batch")
-    assert (found.n, found.mean, found.left_out) == (0, None, ("a", "b"))
+    assert (found.n, found.mean, found.unpaired_runs) == (0, None, ("a", "b"))
 
 
 def test_runs_on_different_text_are_no_pair(index: Index, base: Path) -> None:
@@ -119,7 +119,7 @@ def test_runs_on_different_text_are_no_pair(index: Index, base: Path) -> None:
         assert comparison.paired(cur, ["a"], ["same"], "lm_loss").n == 1
         for text in ("other", "unknown"):
             found = comparison.paired(cur, ["a"], [text], "lm_loss")
-            assert (found.n, found.left_out) == (0, ("a", text))
+            assert (found.n, found.unpaired_runs) == (0, ("a", text))
         assert comparison.paired(cur, ["unknown"], ["unknown-too"], "lm_loss").n == 1
 
 
@@ -140,7 +140,7 @@ def test_of_two_runs_of_a_seed_the_newest_counts(index: Index, base: Path) -> No
     with index.cursor() as cur:
         found = comparison.paired(cur, ["new", "old"], ["other"], "lm_loss")
     assert found.differences == {0: pytest.approx(0.5)}
-    assert found.left_out == ("old",)
+    assert found.unpaired_runs == ("old",)
 
 
 def test_an_unknown_figure_is_refused(index: Index) -> None:

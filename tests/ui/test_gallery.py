@@ -42,7 +42,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_section_points_at_no_file_that_a_visitor_of_the_app_cannot_open() -> None:
-    assert not [section.number for section in SECTIONS if "docs/" in section.paper + section.ours]
+    assert not [section.number for section in SECTIONS if "docs/" in section.paper + section.page]
 
 
 def test_every_figure_that_has_data_is_drawn_and_the_others_say_why(open_app: Opener, shipped: Path) -> None:

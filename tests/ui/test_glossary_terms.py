@@ -71,7 +71,7 @@ def test_a_word_hides_the_terms_without_it_and_draws_none_anew(open_app: Opener)
 def test_every_formula_is_mathml_without_a_rest_of_latex(term: Term) -> None:
     html = term_html(term, "term")
     formulas = len(show.formula_parts(term.formula)) if term.formula else 0
-    in_text = len(re.findall(r"\$[^$]+\$", f"{term.text} {term.more}"))
+    in_text = len(re.findall(r"\$[^$]+\$", f"{term.text} {term.note}"))
     assert html.count("<math ") == formulas + in_text
     assert not re.findall(r"\$|\\[a-z]+|[\ue000\ue001]", html)
 
@@ -85,7 +85,7 @@ def test_text_is_markdown_and_not_html() -> None:
 
 def test_a_symbol_has_one_meaning() -> None:
     """u is the update rate, e_i the load error and f_i the share of the load, in every formula."""
-    formulas = {term.key: f"{term.formula} {term.more}" for term in TERMS}
+    formulas = {term.key: f"{term.formula} {term.note}" for term in TERMS}
     assert not [key for key, text in formulas.items() if re.search(r"u_t|u_\{", text)]
     errors = {key for key, text in formulas.items() if re.search(r"(?<!tilde )\be_i", text)}
     assert errors == {"loss_free"}

@@ -53,7 +53,7 @@ class ServingSettings:
         return ArmSet.of_runs(runs)
 
 
-def placed(values: Values) -> Placed:
+def placement_settings(values: Values) -> Placed:
     """The settings of placement for the values of all choices."""
     return Placed(
         pair=WindowPair(number=int(values["windows"]), plan=str(values["plan"]), judge=str(values["judge"])),
@@ -161,7 +161,7 @@ def read(
     settings = ServingSettings(
         run=run,
         judged=judged,
-        loads=placed(values),
+        loads=placement_settings(values),
         layer=layer,
         hot=int(values["hot"]),
         batches=batches(values, layer, probe) if steps else None,

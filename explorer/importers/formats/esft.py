@@ -72,7 +72,7 @@ class EsftRoutes:
         yield from tally_runs([tally], [layer], top_k, options, report, {}, "prefill", log)
 
     def _layer(self, source: Source, options: Options, report: Report) -> int:
-        layer = options.whole("layer", most=9999)
+        layer = options.integer("layer", most=9999)
         if layer is not None:
             return layer
         match = LAYER.search(source.name)

@@ -128,7 +128,7 @@ class MegatronTokens:
         if not local or num_experts % local:
             rule = f"has {local} local experts per rank, which must divide num_experts ({num_experts})"
             raise files[0].problem("line 1, tpe", rule, "correct --option num_experts")
-        parallel = options.whole("expert_parallel_size", least=1) or num_experts // local
+        parallel = options.integer("expert_parallel_size", least=1) or num_experts // local
         if parallel * local != num_experts:
             rule = f"has {local} local experts × {parallel} ranks, which must be num_experts ({num_experts})"
             raise files[0].problem("line 1, tpe", rule, "correct --option expert_parallel_size")

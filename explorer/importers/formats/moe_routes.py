@@ -145,7 +145,7 @@ def make_tally(options: Options, num_experts: int, splits: Sequence[str] = ("no"
     split = options.choice("split", splits)
     return LayerTally(
         num_experts,
-        window=options.whole("tokens_per_step", least=1),
+        window=options.integer("tokens_per_step", least=1),
         keep_warm_up=options.choice("warm_up", ("leave_out", "keep")) == "keep",
         split_at_blocks=split == "starts",
         sample=LayerSample(0 if split != "no" else most_tokens(options)),

@@ -251,7 +251,7 @@ def _of_text(text: str, source: Source, place: str, options: Options, seen: _See
         if array.ndim != 3:
             raise source.problem(place, f"has the shape {array.shape}, which must be [tokens, layers, K]")
         return array
-    num_layers, top_k = options.whole("num_layers", least=1, most=MAX_LAYERS), options.top_k()
+    num_layers, top_k = options.integer("num_layers", least=1, most=MAX_LAYERS), options.top_k()
     if num_layers is None:
         raise options.question("num_layers", "how many layers its flat arrays have", "48")
     if top_k is None:

@@ -41,7 +41,7 @@ def _head(section: Section) -> None:
     word = "Figures" if " " in section.number else "Figure"
     help_text = tip(section.topic) if section.topic else None
     st.subheader(f"{word} {section.number}: {section.title}", help=help_text)
-    st.markdown(f"**The paper:** {section.paper}  \n**Ours:** {section.ours}")
+    st.markdown(f"**The paper:** {section.paper}  \n**Ours:** {section.page}")
 
 
 def _over_seeds(section: Section) -> None:

@@ -16,7 +16,7 @@ class Section:
     title: str
     paper: str
     """What the paper plots."""
-    ours: str
+    page: str
     """What stands here, and where it differs."""
     topic: str = ""
     """Term of the Glossary behind the title."""
@@ -33,7 +33,7 @@ SECTIONS = (
         title="the rule",
         paper="a diagram. A bias is added to the scores, the top K of the sum are chosen, loads are counted, "
         "and every bias moves by a fixed step: down for an overloaded expert, up for an under-loaded one.",
-        ours=f"the numbers of one recorded step (layer {LAYER}, step {STEP}). Replay shows every step.",
+        page=f"the numbers of one recorded step (layer {LAYER}, step {STEP}). Replay shows every step.",
         topic="expert_bias",
     ),
     Section(
@@ -42,7 +42,7 @@ SECTIONS = (
         title="the dilemma of the auxiliary loss",
         paper="validation perplexity against MaxVio of the whole validation set, one point per run: the "
         "auxiliary loss with several coefficients, and loss-free balancing.",
-        ours="both scopes of the auxiliary loss, since its scope matters as much as its coefficient (the "
+        page="both scopes of the auxiliary loss, since its scope matters as much as its coefficient (the "
         "paper's loss is written for a sequence), several update rates, and five seeds in the middle of each "
         "sweep. Our scores are normalised before the loss, so our coefficients are not on the paper's scale.",
         topic="dilemma_plane",
@@ -54,7 +54,7 @@ SECTIONS = (
         title="balance during training",
         paper="MaxVio of every training batch as a mean over 100 steps, auxiliary loss against loss-free "
         "balancing, for two sizes of model.",
-        ours="one size, the first seed of each rule, both scopes of the auxiliary loss. Lines as close as "
+        page="one size, the first seed of each rule, both scopes of the auxiliary loss. Lines as close as "
         "those two may swap places in the mean over seeds, which the Overview draws. The raw line is "
         "drawn behind the mean, and dashed lines show the random-routing baselines: our batches are far "
         "smaller, so chance matters more.",
@@ -67,7 +67,7 @@ SECTIONS = (
         title="the update rate",
         paper="MaxVio of every batch as a mean over 100 steps for three update rates u, with their "
         "validation perplexity in the legend: a small rate converges slowly, a large one keeps fluctuating.",
-        ours="three rates again, ten times apart, around the one that our runs use. The steps are few, so a "
+        page="three rates again, ten times apart, around the one that our runs use. The steps are few, so a "
         "slow rate has less time.",
         topic="bias_update_rate",
         claims=("C1",),
@@ -78,7 +78,7 @@ SECTIONS = (
         title="the size of a computation batch",
         paper="MaxVio of the tokens that are computed together, against their number, for two sizes of "
         "model. With the auxiliary loss it stops falling; with loss-free balancing it keeps falling.",
-        ours="groups of neighbouring sequences of one training step, from one to the whole step, seed 0, in "
+        page="groups of neighbouring sequences of one training step, from one to the whole step, seed 0, in "
         f"the last {LAST_RECORDED} steps whose sequences were recorded, and the random-routing baseline of "
         "as many tokens. Our steps are small, and each sequence comes from one domain: a group of one or "
         "two is unbalanced because texts differ.",
@@ -92,7 +92,7 @@ SECTIONS = (
         paper="a schematic with sequences of two tokens. When experts choose among the tokens of a "
         "sequence, whether the first token is selected depends on the second: routing leaks information "
         "about the future.",
-        ours="a measurement instead of a schematic, on recorded scores: one token is changed, and the other "
+        page="a measurement instead of a schematic, on recorded scores: one token is changed, and the other "
         "tokens whose experts change are counted, layer by layer. In a whole model the change also "
         "spreads over layers, which this figure does not show; `python -m benchmarks.leak` measures it.",
         claims=("C6",),
@@ -101,7 +101,7 @@ SECTIONS = (
         number="7 and 8",
         title="the softmax gate",
         paper="Figures 2 and 3 repeated with a softmax gate; the plane also shows the sigmoid gate.",
-        ours="not drawn. All shipped runs have a sigmoid gate, and nothing here is filled in by hand. Train "
+        page="not drawn. All shipped runs have a sigmoid gate, and nothing here is filled in by hand. Train "
         "your own: `python -m explorer compare --preset standard --set model.score_func=softmax`, then open "
         "it in Compare.",
         claims=("A3", "C5"),
@@ -113,7 +113,7 @@ SECTIONS = (
         paper="training loss against step when experts choose inside chunks of several sizes, and once with "
         "the tokens shuffled across chunks. Small chunks show an abnormal drop, and shuffling removes it: a "
         "sign of the leak.",
-        ours="one run in which experts choose within a micro-batch, against two with token choice. A "
+        page="one run in which experts choose within a micro-batch, against two with token choice. A "
         "micro-batch holds many sequences, so the leak is smaller than in the paper's small chunks; "
         "`python -m benchmarks.leak` trains with other chunks.",
         topic="lm_loss",

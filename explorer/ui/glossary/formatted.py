@@ -27,7 +27,7 @@ def term_html(term: Term, css_class: str, after: str = "") -> str:
     if term.formula:
         lines = "".join(mathml(part, "block") for part in show.formula_parts(term.formula))
         parts.append(f'<div class="formula">{lines}</div>')
-    parts += [markdown(term.more), _sources(term), after]
+    parts += [markdown(term.note), _sources(term), after]
     return f'<section class="{escape(css_class)}">{"".join(parts)}</section>'
 
 

@@ -23,7 +23,7 @@ def questions(run: Run, judged: Run) -> dict[str, Question]:
     settings = view.ServingSettings(
         run=run,
         judged=judged,
-        loads=view.placed(state.values(choices.KEYS_OF_LOADS)),
+        loads=view.placement_settings(state.values(choices.KEYS_OF_LOADS)),
         layer=state.number("layer"),
         hot=state.number("hot"),
         batches=None,

@@ -31,7 +31,7 @@ def section(run: Run, judged: Run, options: choices.Options) -> None:
     """The controls and the verdict."""
     st.subheader("Expert placement", help=tip("eplb"))
     _controls(options)
-    least = view.placed(state.values(choices.KEYS_OF_LOADS)).least
+    least = view.placement_settings(state.values(choices.KEYS_OF_LOADS)).least
     _verdict(parts.questions(run, judged)["serving_verdict"], rule_text(least))
 
 
