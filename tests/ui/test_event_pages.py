@@ -58,6 +58,7 @@ def test_compare_says_and_marks_what_happened(open_app: Opener, two: None) -> No
     curves = ("MaxVio over training", "Perplexity over training")
     assert [marks(app)[title] for title in curves] == [set(), set()]
     app.toggle(key="events").set_value(True).run()
+    app.run()  # the switch draws the parts with marks alone
     said = words(app)
     assert (
         sentence(

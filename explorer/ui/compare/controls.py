@@ -17,6 +17,9 @@ from explorer.figures.views.compare import (
 from explorer.metrics.glossary import tip
 from explorer.ui.shared import layers, state, urls
 
+OVER_TIME = "compare_over_time"
+GRADIENTS, MARGINS, CHURN = "compare_gradients", "compare_margins", "compare_churn"
+"""The fragments with charts over training steps."""
 PAIRED_METRICS = "paired_metrics"
 """State of the metrics; the address does not name them."""
 
@@ -66,12 +69,23 @@ def layer_control(arms: ArmSet) -> None:
 
 
 def x_control() -> None:
-    """The horizontal axis of the curves over training, and whether they mark events."""
+    """The horizontal axis of the curves over training, and whether charts over steps mark events."""
     urls.show_notices("x")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.segmented_control("Horizontal axis", AXES, key="x", bind="query-params", required=True)
         if state.value("x") == "step":
-            st.toggle("Mark events", key="events", bind="query-params", help=tip("events"))
+            st.toggle(
+                "Mark events",
+                key="events",
+                bind="query-params",
+                help=tip("events"),
+                on_change=_draw_marked,
+            )
+
+
+def _draw_marked() -> None:
+    """The end of the callback of the marks: charts further down have them, too."""
+    st.rerun([OVER_TIME, GRADIENTS, MARGINS, CHURN])
 
 
 def part_control() -> None:

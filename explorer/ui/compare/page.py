@@ -136,7 +136,7 @@ def _open_in_replay(question: Question, picked: Mapping[str, Any] | None) -> Non
     )
 
 
-@st.fragment
+@st.fragment(key=controls.OVER_TIME)
 def over_time(arms: ArmSet) -> None:
     """MaxVio and perplexity over steps, tokens or time."""
     sections.heading("max-vio", "max_vio")
