@@ -29,8 +29,8 @@ NO_EXPERT = "all"
 """The value of `expert` in an address that marks none."""
 NO_PROBE = (
     "No run here keeps a probe batch, the tokens whose scores this page opens. Train one with “probe tokens” "
-    "at 1024 (Train page, Training) or --set training.probe_tokens=1024; of the shipped runs, seed 0 of the "
-    "four main rules keeps one."
+    "at 1024 (Train page, Training), which commands call training.probe_tokens; of the shipped runs, "
+    "seed 0 of the four main rules keeps one."
 )
 Colour = Literal["first", "all"]
 Probes = list[tuple[int, bool]]
