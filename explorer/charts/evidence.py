@@ -18,10 +18,11 @@ VERDICT_INKS: dict[str, Ink] = {
     "not run": Ink("#C3C8D0", "#4A515D"),
     "not testable here": Ink("#E4E7EB", "#2B3038"),
 }
-TILE_PX = 36
-TILES_PER_ROW = 15
-HEADING = -1
-"""The row that names a verdict, above its tiles."""
+WIDE_COLUMNS, NARROW_COLUMNS = 4, 3
+TILE_PX, HEADING_PX, GAP_PX, LINE_PX = 29, 26, 3, 11
+"""Heights on a narrow page, and the gap between tiles; fewer rows of a wide page share the same height."""
+LINE_LETTERS = 18
+_IS_NARROW_GRID = "width < 700"
 ROW_PX, HEAD_PX, MARK_PX, AXIS_PX = 92, 16, 44, 20
 
 
@@ -30,57 +31,101 @@ def _verdict_scale() -> alt.Scale:
 
 
 def verdict_tiles(frame: pl.DataFrame) -> theme.Figure:
-    """One tile per claim, the tiles of a verdict under its name.
+    """One tile per claim with its name, the tiles of a verdict under the verdict.
 
-    frame: id, verdict, claim, effect; in the order of the tiles.
+    frame: id, name, verdict, claim, effect; in the order of the tiles.
     """
     if frame.is_empty():
         return theme.no_data("no claim has a verdict yet")
     verdicts = [name for name in VERDICT_INKS if name in set(frame["verdict"])]
-    nth = pl.int_range(pl.len()).over("verdict")
-    tiles = frame.with_columns(place=nth % TILES_PER_ROW, row=nth // TILES_PER_ROW)
+    counts = [frame.filter(pl.col("verdict") == name).height for name in verdicts]
+    rows = {columns: [-(-n // columns) for n in counts] for columns in (NARROW_COLUMNS, WIDE_COLUMNS)}
     headings = pl.DataFrame(
-        {"verdict": verdicts, "row": [HEADING] * len(verdicts)}, schema_overrides={"row": pl.Int64}
+        {
+            "verdict": verdicts,
+            "heads": range(len(verdicts)),
+            "before_narrow": _before(rows[NARROW_COLUMNS]),
+            "before_wide": _before(rows[WIDE_COLUMNS]),
+        }
     )
-    # Above the tiles and not beside them: on a phone the tiles need the whole width.
-    rows = pl.concat([tiles.select("verdict", "row").unique(), headings]).sort(
-        pl.col("verdict").replace_strict(verdicts, range(len(verdicts)), return_dtype=pl.Int64), "row"
+    tiles = frame.join(headings, on="verdict", maintain_order="left").with_columns(
+        nth=pl.int_range(pl.len()).over("verdict"),
+        lines=pl.Series([_two_lines(name) for name in frame["name"]], dtype=pl.String),
     )
-    lines = [_line(*line) for line in rows.iter_rows()]
-    y = alt.Y("line:N", axis=None, scale=alt.Scale(domain=lines, paddingInner=0.1))
-    x = alt.X("place:O", axis=None, scale=alt.Scale(paddingInner=0.08, domain=list(range(TILES_PER_ROW))))
-    named = alt.Chart(_with_line(headings)).mark_text(align="left", baseline="bottom", dy=12, fontSize=12)
-    base = alt.Chart(_with_line(tiles)).encode(
-        x=x,
-        y=y,
-        tooltip=[
-            alt.Tooltip("id:N", title="claim"),
-            alt.Tooltip("claim:N", title="text"),
-            alt.Tooltip("verdict:N"),
-            alt.Tooltip("effect:N"),
-        ],
-    )
-    rects = base.mark_rect(cornerRadius=4).encode(
-        color=alt.Color("verdict:N", scale=_verdict_scale(), legend=None)
-    )
-    ids = base.mark_text(fontSize=alt.ExprRef("width < 400 ? 8.5 : 11"), fontWeight=600).encode(
-        text=alt.Text("id:N"),
-        color=alt.ColorValue(alt.expr("luminance(background) < 0.3 ? '#10131A' : '#FFFFFF'")),
-    )
-    names = named.encode(
-        x=alt.XValue(0), y=y, text=alt.Text("verdict:N"), color=alt.ColorValue(theme.STRONG_TEXT.expr)
-    )
-    figure: alt.LayerChart = theme.titled(alt.layer(rects, ids, names), height=TILE_PX * len(lines))
+    narrow, wide = sum(rows[NARROW_COLUMNS]), sum(rows[WIDE_COLUMNS])
+    heads_px = HEADING_PX * len(verdicts)
+    row_px = f"((height - {heads_px}) / ({_IS_NARROW_GRID} ? {narrow} : {wide}))"
+    layers = [*_tiles(tiles, row_px), _headings(headings, row_px)]
+    figure: alt.LayerChart = theme.titled(alt.layer(*layers), height=heads_px + TILE_PX * narrow)
     return figure
 
 
-def _line(verdict: str, row: int) -> str:
-    """A place on the vertical axis of the tiles."""
-    return f"{verdict} {row}"
+def _tiles(tiles: pl.DataFrame, row_px: str) -> list[alt.Chart]:
+    """The tiles and their names."""
+    columns = f"({_IS_NARROW_GRID} ? {NARROW_COLUMNS} : {WIDE_COLUMNS})"
+    column_px = f"((width + {GAP_PX}) / {columns})"
+    left = f"(datum.nth % {columns}) * {column_px}"
+    top = (
+        f"(datum.heads + 1) * {HEADING_PX} + (({_IS_NARROW_GRID} ? datum.before_narrow : datum.before_wide)"
+        f" + floor(datum.nth / {columns})) * {row_px}"
+    )
+    base = alt.Chart(tiles).encode(
+        tooltip=[
+            alt.Tooltip("name:N", title="claim"),
+            alt.Tooltip("claim:N", title="text"),
+            alt.Tooltip("verdict:N"),
+            alt.Tooltip("effect:N"),
+            alt.Tooltip("id:N", title="in addresses"),
+        ],
+    )
+    rects = base.mark_rect(cornerRadius=4).encode(
+        x=alt.XValue(alt.expr(left)),
+        x2=alt.X2Value(alt.expr(f"{left} + {column_px} - {GAP_PX}")),
+        y=alt.YValue(alt.expr(top)),
+        y2=alt.Y2Value(alt.expr(f"{top} + {row_px} - {GAP_PX}")),
+        color=alt.Color("verdict:N", scale=_verdict_scale(), legend=None),
+    )
+    lift = f"({_IS_NARROW_GRID} && indexof(datum.lines, '\\n') > 0 ? {LINE_PX / 2} : 0)"
+    names = base.mark_text(
+        fontSize=alt.ExprRef(f"{_IS_NARROW_GRID} ? 10 : 12"),
+        fontWeight=600,
+        baseline="middle",
+        lineBreak="\n",
+        lineHeight=LINE_PX,
+    ).encode(
+        x=alt.XValue(alt.expr(f"{left} + ({column_px} - {GAP_PX}) / 2")),
+        y=alt.YValue(alt.expr(f"{top} + ({row_px} - {GAP_PX}) / 2 - {lift}")),
+        text=alt.TextValue(alt.expr(f"{_IS_NARROW_GRID} ? datum.lines : datum.name")),
+        color=alt.ColorValue(alt.expr("luminance(background) < 0.3 ? '#10131A' : '#FFFFFF'")),
+    )
+    return [rects, names]
 
 
-def _with_line(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.with_columns(line=pl.format("{} {}", "verdict", "row"))
+def _headings(headings: pl.DataFrame, row_px: str) -> alt.Chart:
+    """The verdicts, each above its tiles."""
+    before = f"({_IS_NARROW_GRID} ? datum.before_narrow : datum.before_wide)"
+    named = alt.Chart(headings).mark_text(align="left", baseline="bottom", fontSize=12)
+    chart: alt.Chart = named.encode(
+        x=alt.XValue(0),
+        y=alt.YValue(alt.expr(f"(datum.heads + 1) * {HEADING_PX} - 5 + {before} * {row_px}")),
+        text=alt.Text("verdict:N"),
+        color=alt.ColorValue(theme.STRONG_TEXT.expr),
+    )
+    return chart
+
+
+def _before(rows: Sequence[int]) -> list[int]:
+    """How many rows of tiles stand above those of each verdict."""
+    return [sum(rows[:i]) for i in range(len(rows))]
+
+
+def _two_lines(name: str) -> str:
+    """A name as a narrow tile has room for it: a long one breaks near its middle."""
+    spaces = [i for i, letter in enumerate(name) if letter == " "]
+    if len(name) <= LINE_LETTERS or not spaces:
+        return name
+    middle = min(spaces, key=lambda i: max(i, len(name) - i - 1))
+    return f"{name[:middle]}\n{name[middle + 1 :]}"
 
 
 def comparisons(rows: Sequence[Mapping[str, Any]]) -> theme.Figure:

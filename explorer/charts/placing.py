@@ -1,13 +1,24 @@
 """Places for words beside points that lie together: each word where it covers the least."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 LETTER_PX, LINE_PX = 5.9, 12.0
 """About the size of a letter at 11 pixels."""
 NEAR_PX, FAR_PX = 11.0, 20.0
-WORD_COST, MARK_COST, LINE_COST, FAR_COST, STRAY_COST = 6.0, 2.0, 0.3, 60.0, 120.0
-LINE_SAMPLES = 24
+AWAY_PX = (34.0, 50.0, 66.0)
+"""Distances of places that need a line from the point to the word."""
+POINT_PX = 9.0
+"""About the radius of a mark, where such a line begins."""
+LEADER_FROM_PX = 24.0
+WORD_COST, MARK_COST, LINE_COST, FAR_COST, STRAY_COST = 6.0, 4.0, 0.3, 60.0, 120.0
+NAMELESS_COST = 20.0
+"""Of a word that lies nearer to a mark without a word of its own."""
+AWAY_COST = 3.0
+"""Per pixel of a place that needs a line: more than a crowded place nearby, less than a covered word."""
+LINE_SAMPLES, LEADER_SAMPLES = 24, 8
+Line = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,11 @@ class Box:
             max(box.bottom for box in boxes),
         )
 
+    @property
+    def middle(self) -> tuple[float, float]:
+        """Its centre, to a tenth of a pixel."""
+        return _rounded((self.left + self.right) / 2, (self.top + self.bottom) / 2)
+
     def distance(self, x: float, y: float) -> float:
         """Pixels from a point to the nearest edge; 0 inside."""
         return max(self.left - x, 0.0, x - self.right) + max(self.top - y, 0.0, y - self.bottom)
@@ -47,14 +63,15 @@ class Box:
 def place_words(
     words: Sequence[tuple[str, float, float]],
     marks: Sequence[Box],
-    lines: Sequence[tuple[tuple[float, float], tuple[float, float]]] = (),
+    lines: Sequence[Line] = (),
     frame: Box | None = None,
 ) -> list[tuple[float, float]]:
     """(dx, dy) from each point to the middle of its word, in the order given; y downwards, in pixels.
 
-    words: (text, x, y) of the point it names. Greedy: words in crowded places choose first, among sixteen
-    places around the point, the one that covers the least of other words, of marks, and of lines. A place
-    outside `frame` is taken only when there is no other.
+    words: (text, x, y) of the point it names. Greedy: words in crowded places choose first, among places
+    around the point, the one that covers the least of other words, of marks, and of lines. The furthest
+    places need a line to the point, see `leader`. A place outside `frame` is taken only when there is no
+    other.
     """
     near = [sum(abs(x - a) + abs(y - b) < 90 for _, a, b in words) for _, x, y in words]
     order = sorted(range(len(words)), key=lambda i: (-near[i], words[i][1]))
@@ -62,30 +79,92 @@ def place_words(
     taken: list[Box] = []
     offsets: list[tuple[float, float]] = [(0.0, 0.0)] * len(words)
     for i in order:
-        text, x, y = words[i]
-        wide = LETTER_PX * len(text)
-        places = [
-            (extra, dx, dy, Box.around(x + dx, y + dy, wide, LINE_PX)) for dx, dy, extra in _places(wide)
-        ]
-        # Most boxes are out of reach of all sixteen places.
-        reach = Box.over([box for *_, box in places])
-        words_near, marks_near, dots_near = (
-            [box for box in boxes if reach.shared(box)] for boxes in (taken, marks, dots)
-        )
-        costs = []
-        for number, (extra, dx, dy, box) in enumerate(places):
-            cost = extra + WORD_COST * sum(map(box.shared, words_near))
-            cost += MARK_COST * sum(map(box.shared, marks_near))
-            cost += LINE_COST * sum(map(box.shared, dots_near))
-            # A word that lies nearer to another point would be read as that one's.
-            cost += STRAY_COST * sum(box.distance(a, b) < box.distance(x, y) for _, a, b in words)
-            if frame is not None:
-                cost += WORD_COST * (wide * LINE_PX - box.shared(frame))
-            costs.append((cost, number, dx, dy, box))
-        _, _, dx, dy, box = min(costs, key=lambda c: c[:2])
-        taken.append(box)
+        word = _Word(*words[i])
+        named = {_rounded(a, b) for _, a, b in words} - {_rounded(word.x, word.y)}
+        cost, dx, dy = _cheapest(word, _places(word.width), (taken, marks, dots), named, frame)
+        if cost > AWAY_COST * AWAY_PX[0]:
+            away = _cheapest(word, _places_away(word.width), (taken, marks, dots), named, frame)
+            _, dx, dy = min((cost, dx, dy), away, key=lambda one: one[0])
+        taken += [word.box(dx, dy), *word.leader_dots(dx, dy)]
         offsets[i] = (dx, dy)
     return offsets
+
+
+@dataclass(frozen=True)
+class _Word:
+    """A word and the point that it names."""
+
+    text: str
+    x: float
+    y: float
+
+    @property
+    def width(self) -> float:
+        return LETTER_PX * len(self.text)
+
+    def box(self, dx: float, dy: float) -> Box:
+        return Box.around(self.x + dx, self.y + dy, self.width, LINE_PX)
+
+    def leader_dots(self, dx: float, dy: float) -> list[Box]:
+        """The line to the word at this offset as small squares; none for a word close by."""
+        line = leader(self.text, dx, dy)
+        if line is None:
+            return []
+        start, end = ((self.x + a, self.y + b) for a, b in line)
+        return list(_along(start, end, samples=LEADER_SAMPLES))
+
+
+def _cheapest(
+    word: _Word,
+    places: Iterable[tuple[float, float, float]],
+    around: tuple[Sequence[Box], Sequence[Box], Sequence[Box]],
+    named: set[tuple[float, float]],
+    frame: Box | None,
+) -> tuple[float, float, float]:
+    """(cost, dx, dy) of the best of these places.
+
+    around: other words with their lines, marks, and lines between points as small squares. named: the
+    points of the other words.
+    """
+    boxes = [(extra, dx, dy, word.box(dx, dy)) for dx, dy, extra in places]
+    # Most of what stands around is out of reach of all these places.
+    reach = Box.over([box for *_, box in boxes])
+    words_near, marks_near, dots_near = ([one for one in kind if reach.shared(one)] for kind in around)
+    marks_of_others = [mark for mark in marks_near if mark.middle != _rounded(word.x, word.y)]
+    nameless = {mark.middle for mark in marks_of_others} - named
+    best = (math.inf, 0.0, 0.0)
+    for extra, dx, dy, box in boxes:
+        if extra >= best[0]:
+            continue
+        cost = extra + WORD_COST * sum(map(box.shared, words_near))
+        cost += MARK_COST * sum(map(box.shared, marks_near))
+        cost += LINE_COST * sum(map(box.shared, dots_near))
+        if frame is not None:
+            cost += WORD_COST * (word.width * LINE_PX - box.shared(frame))
+        line = word.leader_dots(dx, dy)
+        for dot in line:
+            cost += WORD_COST * sum(map(dot.shared, words_near))
+            cost += MARK_COST * sum(map(dot.shared, marks_of_others))
+        # A word that lies nearer to another point would be read as that one's, unless a line says whose.
+        limit = NEAR_PX if line else box.distance(word.x, word.y)
+        cost += STRAY_COST * sum(box.distance(*other) < limit for other in named)
+        cost += NAMELESS_COST * sum(box.distance(*other) < limit for other in nameless)
+        best = min(best, (cost, dx, dy), key=lambda one: one[0])
+    return best
+
+
+def _rounded(x: float, y: float) -> tuple[float, float]:
+    return round(x, 1), round(y, 1)
+
+
+def leader(text: str, dx: float, dy: float) -> Line | None:
+    """The line from the edge of a mark to its word, relative to the point; None for a word close by."""
+    box = Box.around(dx, dy, LETTER_PX * len(text), LINE_PX)
+    x, y = min(max(0.0, box.left), box.right), min(max(0.0, box.top), box.bottom)
+    length = math.hypot(x, y)
+    if length < LEADER_FROM_PX:
+        return None
+    return (x * POINT_PX / length, y * POINT_PX / length), (x, y)
 
 
 def without_overlaps(
@@ -117,9 +196,18 @@ def _places(wide: float) -> Iterator[tuple[float, float, float]]:
         yield from ((side + 2, 0.0, extra + 1), (-side - 2, 0.0, extra + 1))
 
 
-def _along(start: tuple[float, float], end: tuple[float, float]) -> Iterator[Box]:
+def _places_away(wide: float) -> Iterator[tuple[float, float, float]]:
+    """The same for places that need a line."""
+    for gap in AWAY_PX:
+        for dx in (0.0, wide / 2, -wide / 2, wide, -wide):
+            yield from ((dx, dy, AWAY_COST * math.hypot(dx, gap)) for dy in (-gap, gap))
+
+
+def _along(
+    start: tuple[float, float], end: tuple[float, float], samples: int = LINE_SAMPLES
+) -> Iterator[Box]:
     """A line as small squares."""
-    for step in range(LINE_SAMPLES + 1):
-        share = step / LINE_SAMPLES
+    for step in range(samples + 1):
+        share = step / samples
         x, y = start[0] + (end[0] - start[0]) * share, start[1] + (end[1] - start[1]) * share
         yield Box.around(x, y, 4, 4)

@@ -3,25 +3,16 @@
 The same picture as Figure 2 of Loss-Free Balancing (arXiv 2408.15664): lower left is better in both.
 """
 
-import math
-from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import altair as alt
 import polars as pl
 
 from explorer.charts import theme
-from explorer.charts.placing import LETTER_PX, LINE_PX, Box, place_words, without_overlaps
 from explorer.charts.plane_rows import SCOPE_SHAPES, groups_of, in_sweep, runs_of
+from explorer.charts.plane_words import PADDING_PX, coefficients, zeros
 from explorer.charts.scales import log_ticks
 
-PADDING_PX = 34
-NARROW_PX = 500
-"""A narrow page's plot: words that keep apart there keep apart on a wider one."""
-PHONE_PX = 250
-"""A phone's plot: words that would meet there are left to the tooltips."""
-ZERO, ZERO_DX, ZERO_DY = "MaxVio 0", 9, -8
 _LEGEND_COLUMNS = alt.ExprRef("width < 400 ? 2 : width < 700 ? 3 : width < 850 ? 5 : 7")
 SCOPE_LABELS = {
     "sequence": "sequence",
@@ -65,8 +56,8 @@ def dilemma_plane(
         along,
         *_points(runs, place),
         _means(groups, place),
-        *_coefficients(groups, runs, x, y, colour, log_x=log_x, height=height),
-        *_zeros(groups, x, y, colour),
+        *coefficients(groups, runs, x, y, colour, log_x=log_x, height=height),
+        *zeros(groups, x, y, colour),
     )
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
@@ -194,108 +185,6 @@ def _sweeps(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> list
             detail=[alt.Detail("sweep:N"), alt.Detail("pair_key:N")],
         )
     ]
-
-
-def _coefficients(
-    groups: pl.DataFrame,
-    runs: pl.DataFrame,
-    x: alt.X,
-    y: alt.Y,
-    colour: alt.Color,
-    *,
-    log_x: bool,
-    height: int,
-) -> list[alt.Chart]:
-    """The coefficient at every point, where it covers the least of what else is there."""
-    groups_with_coefficient = groups.filter(pl.col("coefficient").is_not_null())
-    if groups_with_coefficient.is_empty():
-        return []
-    _, places = _layout(groups, runs, NARROW_PX, log_x=log_x, height=height)
-    phone_words, phone_places = _layout(groups, runs, PHONE_PX, log_x=log_x, height=height)
-    zeros = _zero_boxes(groups, runs, PHONE_PX, log_x=log_x, height=height)
-    data = groups_with_coefficient.with_columns(
-        pl.Series("on_phone", without_overlaps(phone_words, phone_places, zeros), dtype=pl.Boolean),
-        *(
-            pl.Series(name + suffix, [place[nth] for place in where], dtype=pl.Float64).round(1)
-            for suffix, where in (("", places), ("_phone", phone_places))
-            for nth, name in enumerate(("dx", "dy"))
-        ),
-    )
-    is_phone = "width < 400"
-    has_room = alt.OpacityValue(alt.expr(f"{is_phone} && !datum.on_phone ? 0 : 1"))
-    text = alt.Chart(data).encode(x=x, y=y, text=alt.Text("coefficient_text:N"), opacity=has_room)
-    look: dict[str, Any] = {"fontSize": 11, "align": "center", "baseline": "middle"}
-    look |= {side: alt.ExprRef(f"{is_phone} ? datum.{side}_phone : datum.{side}") for side in ("dx", "dy")}
-    # The page's colour around the letters keeps them readable where lines cross.
-    halo = text.mark_text(stroke=alt.ExprRef("background"), strokeWidth=3, strokeJoin="round", **look)
-    return [halo, text.mark_text(**look).encode(color=colour)]
-
-
-def _layout(
-    groups: pl.DataFrame, runs: pl.DataFrame, width: float, *, log_x: bool, height: int
-) -> tuple[list[tuple[str, float, float]], list[tuple[float, float]]]:
-    """The coefficients with their points in a plot this wide, in pixels, and the offset of each word."""
-    at = _points_at(groups, runs, width, log_x=log_x, height=height)
-    marks = [Box.around(*at(row), 16, 16) for row in groups.to_dicts()]
-    marks += [Box.around(*at(row), 6, 6) for row in runs.filter(pl.col("seeds") > 1).to_dicts()]
-    for row in groups.filter(pl.col("seeds") > 1).to_dicts():
-        _, middle = at(row)
-        left, right = (at({**row, "x": row[end]})[0] for end in ("x_low", "x_high"))
-        marks.append(Box(left, middle - 2, right, middle + 2))
-    marks += _zero_boxes(groups, runs, width, log_x=log_x, height=height)
-    parts = in_sweep(groups).sort("coefficient").partition_by("sweep", "pair_key")
-    sweeps = [[at(row) for row in part.to_dicts()] for part in parts]
-    lines = [pair for sweep in sweeps for pair in pairwise(sweep)]
-    with_coefficient = groups.filter(pl.col("coefficient").is_not_null())
-    words = [(str(row["coefficient_text"]), *at(row)) for row in with_coefficient.to_dicts()]
-    return words, place_words(words, marks, lines, Box(0, 0, width, height))
-
-
-def _points_at(
-    groups: pl.DataFrame, runs: pl.DataFrame, width: float, *, log_x: bool, height: int
-) -> Callable[[dict[str, Any]], tuple[float, float]]:
-    """Where the plot draws a row, in pixels from its upper left corner."""
-    across = _pixels([*groups["x"], *runs["x"]], width, log=log_x)
-    down = _pixels([*groups["y"], *runs["y"]], height, log=True)
-    return lambda row: (across(row["x"]), height - down(row["y"]))
-
-
-def _zero_boxes(
-    groups: pl.DataFrame, runs: pl.DataFrame, width: float, *, log_x: bool, height: int
-) -> list[Box]:
-    at = _points_at(groups, runs, width, log_x=log_x, height=height)
-    return [_zero_box(*at(row)) for row in _zero_groups(groups).to_dicts()]
-
-
-def _pixels(values: Sequence[float], size: float, *, log: bool) -> Callable[[float], float]:
-    """About where the axis will draw a value: from the left or the bottom, with the scale's padding."""
-    forward = math.log10 if log else float
-    positions = [forward(v) for v in values if v is not None and (v > 0 or not log)]
-    low, high = min(positions), max(positions)
-    span = (high - low) or 1.0
-    least = 10.0**low if log else low
-    return lambda v: PADDING_PX + (size - 2 * PADDING_PX) * (forward(max(v, least)) - low) / span
-
-
-def _zeros(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> list[alt.Chart]:
-    """The words at points that stand at the edge of a log axis in place of 0; no layer without any."""
-    zero_groups = _zero_groups(groups)
-    if zero_groups.is_empty():
-        return []
-    text = alt.Chart(zero_groups).mark_text(
-        text=ZERO, align="left", baseline="bottom", dx=ZERO_DX, dy=ZERO_DY, fontSize=11
-    )
-    return [text.encode(x=x, y=y, color=colour)]
-
-
-def _zero_groups(groups: pl.DataFrame) -> pl.DataFrame:
-    return groups.filter((pl.col("max_vio") == 0) & (pl.col("x") > 0))
-
-
-def _zero_box(x: float, y: float) -> Box:
-    """Where the words at a point for 0 stand."""
-    left, bottom = x + ZERO_DX, y + ZERO_DY
-    return Box(left, bottom - LINE_PX, left + LETTER_PX * len(ZERO), bottom)
 
 
 def _reference(value: float | None) -> list[alt.Chart]:

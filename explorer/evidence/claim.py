@@ -80,6 +80,9 @@ class Claim:
     """One claim in our words."""
 
     id: str
+    """What addresses and files call it."""
+    name: str
+    """A few words that pages call it by."""
     text: str
     source: Source
     comparisons: tuple[Comparison, ...] = ()

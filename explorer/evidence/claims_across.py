@@ -19,6 +19,7 @@ from explorer.evidence.statistics import ABOVE, BELOW, Region
 CLAIMS = (
     Claim(
         id="X1",
+        name="Scope or mechanism",
         text="The scope of the count explains the gain, not the mechanism.",
         source=DEMONS,
         comparisons=(
@@ -56,6 +57,7 @@ CLAIMS = (
     ),
     Claim(
         id="X2",
+        name="Diversity of counted tokens",
         text="The diversity of the tokens that are counted together matters, not their number.",
         source=DEMONS,
         comparisons=(
@@ -86,6 +88,7 @@ CLAIMS = (
     ),
     Claim(
         id="X3",
+        name="Late change of scope",
         text="The later a run changes to the global scope, the less of its gain is left.",
         source=DEMONS,
         comparisons=(
@@ -121,6 +124,7 @@ CLAIMS = (
     ),
     Claim(
         id="X4",
+        name="Quantile balancing",
         text="Quantile balancing is better than the sign rule in the worst layer.",
         source=QUANTILE,
         comparisons=(
@@ -138,6 +142,7 @@ CLAIMS = (
     ),
     Claim(
         id="X5",
+        name="Loss on raw scores",
         text="A loss on raw sigmoid scores can be lowered by shrinking the scores, without balancing "
         "anything.",
         source=LOSS_FREE,
@@ -159,6 +164,7 @@ CLAIMS = (
     ),
     Claim(
         id="X6",
+        name="Three phases of routing",
         text="Routing passes through three phases: its imbalance surges, settles, and relaxes below where it "
         "began.",
         source=THREE_PHASES,
@@ -186,6 +192,7 @@ CLAIMS = (
     ),
     Claim(
         id="X7",
+        name="Learned or frozen router",
         text="The learned router matters: under quantile balancing, a frozen random router costs loss.",
         source=MARIN,
         comparisons=(

@@ -14,6 +14,7 @@ LOSS, GLOBAL = "held-out loss (nats)", "MaxVio global"
 CLAIMS = (
     Claim(
         id="A1",
+        name="Fine-grained and shared experts",
         text="DeepSeekMoE's architecture outperforms GShard's clearly at equal total and active parameters.",
         source=DEEPSEEK_MOE,
         comparisons=(
@@ -34,6 +35,7 @@ CLAIMS = (
     ),
     Claim(
         id="A2",
+        name="Removing the shared expert",
         text="Experts are segmented into finer ones and some are isolated as shared: without its shared "
         "expert a "
         "model loses more than without a routed one.",
@@ -52,6 +54,7 @@ CLAIMS = (
     ),
     Claim(
         id="A3",
+        name="Sigmoid or softmax gate",
         text="Under an auxiliary loss, the sigmoid gate is better than the softmax gate.",
         source=LOSS_FREE,
         comparisons=(
@@ -72,12 +75,14 @@ CLAIMS = (
     ),
     Claim(
         id="A4",
+        name="Model sizes of the paper",
         text="The experiments cover two sizes, 1B and 3B parameters.",
         source=LOSS_FREE,
         not_testable="A statement about the paper; it is on its configuration card.",
     ),
     Claim(
         id="A5",
+        name="Training tokens of the paper",
         text="The 1B model was trained on 100B tokens, the 3B model on 200B.",
         source=LOSS_FREE,
         published="1,152 sequences × 2,048 tokens × 40,000 steps are 94.4B tokens; 3B: 200.0B.",
@@ -85,6 +90,7 @@ CLAIMS = (
     ),
     Claim(
         id="A6",
+        name="Cosine and multistep schedules",
         text="The 1B model uses a cosine schedule, the 3B model a multistep one; the result holds under "
         "both.",
         source=LOSS_FREE,
@@ -103,6 +109,7 @@ CLAIMS = (
     ),
     Claim(
         id="A7",
+        name="Strength of the auxiliary loss",
         text="The strength α of the auxiliary loss trades balance for quality, which is why the baseline "
         "uses 0.001.",
         source=LOSS_FREE,
@@ -118,6 +125,7 @@ CLAIMS = (
     ),
     Claim(
         id="A8",
+        name="Loss-free or aux loss, tuned",
         text="Loss-free balancing reaches a lower perplexity and a better balance than the auxiliary loss.",
         source=LOSS_FREE,
         comparisons=(
@@ -146,6 +154,7 @@ CLAIMS = (
     ),
     Claim(
         id="A9",
+        name="Loss-free at the smaller width",
         text="At the smaller size, loss-free balancing beats the auxiliary loss in perplexity and balance.",
         source=LOSS_FREE,
         comparisons=(
@@ -172,10 +181,11 @@ CLAIMS = (
         published="Perplexity 9.50 against 9.56, MaxVio global 0.04 against 0.72 (1B).",
         caveat="The direction at our smaller width; the numbers themselves need a billion parameters. The "
         "baseline counts per sequence, as the paper's does, so most of the gain may be that of the scope "
-        "(X1).",
+        "(claim “Scope or mechanism”).",
     ),
     Claim(
         id="A10",
+        name="Loss-free at the larger width",
         text="At the larger size, loss-free balancing with the same u beats the auxiliary loss again.",
         source=LOSS_FREE,
         comparisons=(
@@ -202,10 +212,11 @@ CLAIMS = (
         published="Perplexity 7.92 against 7.97, MaxVio global 0.04 against 0.52 (3B).",
         caveat="The direction at one and a half times the width; the numbers need three billion parameters. "
         "The baseline counts per sequence, as the paper's does, so most of the gain may be that of the scope "
-        "(X1).",
+        "(claim “Scope or mechanism”).",
     ),
     Claim(
         id="A11",
+        name="Balance throughout training",
         text="Under loss-free balancing, batches are better balanced throughout most of the training.",
         source=LOSS_FREE,
         comparisons=(
@@ -222,6 +233,7 @@ CLAIMS = (
     ),
     Claim(
         id="A12",
+        name="MaxVio global as a limit",
         text="MaxVio global measures utilisation and is the limit of the batch's MaxVio as batches grow.",
         source=LOSS_FREE,
         comparisons=(
@@ -237,6 +249,7 @@ CLAIMS = (
     ),
     Claim(
         id="A13",
+        name="MaxVio batch and step time",
         text="MaxVio batch is more closely related to training efficiency than MaxVio global.",
         source=LOSS_FREE,
         comparisons=(

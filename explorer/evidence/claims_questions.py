@@ -6,6 +6,7 @@ from explorer.evidence.statistics import ABOVE, BELOW, Region
 CLAIMS = (
     Claim(
         id="000",
+        name="Stability on code",
         text="How does loss-free balancing affect the stability of code generation, compared with an "
         "auxiliary loss? "
         "Expected: steadier training, no more loss spikes.",
@@ -60,6 +61,7 @@ CLAIMS = (
     ),
     Claim(
         id="001",
+        name="Expert diversity and code loss",
         text="How does it affect the diversity of expert use and the accuracy on HumanEval? Expected: "
         "domains differ "
         "more in their experts, and the loss on code is lower.",
@@ -98,6 +100,7 @@ CLAIMS = (
     ),
     Claim(
         id="002",
+        name="Long contexts",
         text="How does its balance compare with traditional routing in inference with long contexts? "
         "Expected: at 8 times the training length less excess imbalance than under a sequence loss, more "
         "than at the training length, and a placement planned there still helps.",
@@ -134,6 +137,7 @@ CLAIMS = (
     ),
     Claim(
         id="003",
+        name="Data size and convergence",
         text="How do DeepSeek-V3's measures for stability affect the speed of convergence and the loss on "
         "code over "
         "data sizes? Expected: no balancing is worst at every size.",
@@ -200,6 +204,7 @@ CLAIMS = (
     ),
     Claim(
         id="004",
+        name="Lynx and full routing",
         text="What does Lynx do to load balance and answer accuracy, relative to static routing with fewer "
         "experts? Expected: at equal distinct experts it stays closer to full routing, and batches are less "
         "balanced.",
@@ -231,12 +236,13 @@ CLAIMS = (
         "that are no less balanced.",
         published="Mixtral-8x7B: HumanEval 49.4 → 50.6 and 1.18 times the speed. HotpotQA was never "
         "measured.",
-        caveat="The KL to full routing stands for answer accuracy, which claim 006 measures. Lynx's "
-        "cut-off is not published: it keeps 75 % of the experts here. Measured times are in the rows and "
-        "decide nothing.",
+        caveat="The KL to full routing stands for answer accuracy, which “Lynx and answer accuracy” "
+        "measures. Lynx's cut-off is not published: it keeps 75 % of the experts here. Measured times are "
+        "in the rows and decide nothing.",
     ),
     Claim(
         id="005",
+        name="Executed code",
         text="How does loss-free balancing affect the accuracy of code that is completed and executed? "
         "Expected: more programs pass their tests, and more lines match, than under a sequence loss.",
         source=QUESTION,
@@ -274,6 +280,7 @@ CLAIMS = (
     ),
     Claim(
         id="006",
+        name="Lynx and answer accuracy",
         text="What does Lynx do to the accuracy of answers, relative to static routing with fewer experts? "
         "Expected: more two-hop questions are answered right than with the best expert of each token alone.",
         source=LYNX,

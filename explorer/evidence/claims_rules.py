@@ -22,6 +22,7 @@ WORST, IN_WORST = "worst_max_vio", "MaxVio of the worst layer"
 CLAIMS = (
     Claim(
         id="C1",
+        name="Update rate u",
         text="Too small an update rate balances badly early in training, too large a one late.",
         source=LOSS_FREE,
         comparisons=(
@@ -41,6 +42,7 @@ CLAIMS = (
     ),
     Claim(
         id="C2",
+        name="Proportional update rule",
         text="The proportional rule balances slightly better and gains no perplexity.",
         source=LOSS_FREE,
         comparisons=(
@@ -71,6 +73,7 @@ CLAIMS = (
     ),
     Claim(
         id="C3",
+        name="Multiplicative bias",
         text="A multiplicative bias is no better than an additive one.",
         source=LOSS_FREE,
         comparisons=(
@@ -89,6 +92,7 @@ CLAIMS = (
     ),
     Claim(
         id="C4",
+        name="Size of computation batches",
         text="As computation batches grow, the imbalance of loss-free keeps falling and that of the "
         "auxiliary loss flattens.",
         source=LOSS_FREE,
@@ -106,6 +110,7 @@ CLAIMS = (
     ),
     Claim(
         id="C5",
+        name="Softmax gate and update rule",
         text="With a softmax gate the bias needs the proportional rule.",
         source=LOSS_FREE,
         comparisons=(
@@ -138,6 +143,7 @@ CLAIMS = (
     ),
     Claim(
         id="C6",
+        name="Leak of expert choice",
         text="Expert choice leaks information about later tokens.",
         source=LOSS_FREE,
         comparisons=(
@@ -155,6 +161,7 @@ CLAIMS = (
     ),
     Claim(
         id="C7",
+        name="Interference with the loss",
         text="The auxiliary loss interferes with the language loss, the more the larger α is; loss-free does "
         "not.",
         source=LOSS_FREE,
@@ -175,6 +182,7 @@ CLAIMS = (
     ),
     Claim(
         id="C8",
+        name="Bias outside the gate weights",
         text="The bias decides which experts are chosen and never enters their weights.",
         source=LOSS_FREE,
         comparisons=(
@@ -190,6 +198,7 @@ CLAIMS = (
     ),
     Claim(
         id="C9",
+        name="Bias frozen late in training",
         text="Freezing the bias late in training keeps the balance.",
         source=DEEPSEEK_V3,
         comparisons=(
@@ -215,6 +224,7 @@ CLAIMS = (
     ),
     Claim(
         id="C10",
+        name="Small sequence loss",
         text="A sequence loss of 1e-4 limits the imbalance of single sequences at no cost.",
         source=DEEPSEEK_V3,
         comparisons=(

@@ -8,6 +8,7 @@ DERIVED = "Derived here; only the abstracts of the paper were read."
 CLAIMS = (
     Claim(
         id="B1",
+        name="Capacity of sparse models",
         text="Sparse models scale their capacity by activating a small subset of the experts per token.",
         source=ALF_LB,
         comparisons=(
@@ -32,6 +33,7 @@ CLAIMS = (
     ),
     Claim(
         id="B2",
+        name="Idle experts",
         text="Load balancing minimises idle experts.",
         source=ALF_LB,
         comparisons=(
@@ -56,6 +58,7 @@ CLAIMS = (
     ),
     Claim(
         id="B3",
+        name="Device utilisation",
         text="Balanced loads matter for the utilisation of the devices.",
         source=ALF_LB,
         comparisons=(
@@ -81,6 +84,7 @@ CLAIMS = (
     ),
     Claim(
         id="B4",
+        name="Training of every expert",
         text="Balanced loads matter for training all experts thoroughly.",
         source=ALF_LB,
         comparisons=(
@@ -106,12 +110,14 @@ CLAIMS = (
     ),
     Claim(
         id="B5",
+        name="Origin of ALF-LB",
         text="ALF-LB was proposed by Wang et al. in 2024.",
         source=ALF_LB,
         not_testable="A citation: it is arXiv 2408.15664, which has no experiment to repeat it.",
     ),
     Claim(
         id="B6",
+        name="One dual update per step",
         text="It is a primal-dual method with one update per iteration, in constant time.",
         source=ALF_LB,
         comparisons=(
@@ -135,6 +141,7 @@ CLAIMS = (
     ),
     Claim(
         id="B7",
+        name="Monotonic Lagrangian",
         text="In the deterministic setting, a condition ensures a monotonic improvement of the Lagrangian.",
         source=ALF_LB,
         comparisons=(
@@ -151,6 +158,7 @@ CLAIMS = (
     ),
     Claim(
         id="B8",
+        name="Direction of token moves",
         text="Tokens that change their experts move from overloaded to under-loaded ones.",
         source=ALF_LB,
         comparisons=(
@@ -168,6 +176,7 @@ CLAIMS = (
     ),
     Claim(
         id="B9",
+        name="Balance at convergence",
         text="The loads end approximately balanced.",
         source=ALF_LB,
         comparisons=(
@@ -192,6 +201,7 @@ CLAIMS = (
     ),
     Claim(
         id="B10",
+        name="Strong convexity of the dual",
         text="In the online setting, the expected dual is strongly convex.",
         source=ALF_LB,
         comparisons=(
@@ -210,6 +220,7 @@ CLAIMS = (
     ),
     Claim(
         id="B11",
+        name="Logarithmic regret",
         text="The expected regret is logarithmic for certain step sizes.",
         source=ALF_LB,
         comparisons=(
@@ -230,6 +241,7 @@ CLAIMS = (
     ),
     Claim(
         id="B12",
+        name="ALF-LB step sizes in training",
         text="The step sizes of ALF-LB also balance real training (there: 1B DeepSeekMoE models).",
         source=ALF_LB,
         comparisons=(

@@ -12,7 +12,7 @@ from explorer.figures.evidence_values import comparison, whole_claim
 from explorer.wording import counted
 
 QUESTION = "What does the auxiliary loss cost?"
-SCHEMA = {"cost": pl.String, "measured": pl.String, "value": pl.String, "verdict": pl.String}
+SCHEMA = dict.fromkeys(("cost", "measured", "value", "runs", "verdict"), pl.String)
 
 LOST = ": significant on its own, not after the correction"
 """Why a comparison may be unresolved although its interval excludes 0."""
@@ -71,9 +71,9 @@ def _higher(one: Result, sign: int) -> str:
 
 
 def table() -> pl.DataFrame:
-    """One row per part that enough runs measure: what, the comparison in words, its value and verdict."""
+    """One row per part that enough runs measure: what, the comparison in words, value, runs and verdict."""
     rows = [
-        (part.title, one.comparison.words, _measured(one), _verdict(part, one))
+        (part.title, one.comparison.words, _value(one), _runs(one), _verdict(part, one))
         for part in PARTS
         if (one := comparison(part.claim, part.number)) is not None
     ]
@@ -85,22 +85,25 @@ def _verdict(part: Part, one: Result) -> str:
     whole = whole_claim(part.claim)
     assert whole is not None, "the part has a result"
     verdict = f"{one.verdict}{LOST}" if is_lost(one) else one.verdict
+    name = f"“{whole.claim.name}”"
     if whole.verdict == one.verdict:
-        return f"{verdict} (claim\N{NO-BREAK SPACE}{part.claim})"
-    place = f"one of {part.claim}'s {len(whole.results)} comparisons"
-    return f"{verdict} ({place}; the claim as a whole: {whole.verdict})"
+        return f"{verdict} ({name})"
+    return f"{verdict} (one of {len(whole.results)} comparisons of {name}; as a whole: {whole.verdict})"
 
 
-def _measured(one: Result) -> str:
-    """Mean difference with half of its 95 % interval, pairs and scale; or in how many runs it happened."""
-    if one.comparison.region.never:
-        above = sum(value > 0 for value in one.values.values())
-        return f"above 0 in {above} of {counted(len(one.values), 'run')}, {one.scale}"
-    return f"{_value(one)} ({counted(len(one.values), 'pair')}, {one.scale})"
+def _runs(one: Result) -> str:
+    """`48 pairs, quick`, on one line."""
+    is_count = one.comparison.region.never
+    number = counted(len(one.values), "run" if is_count else "pair")
+    return f"{number}, {one.scale}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _value(one: Result) -> str:
-    """`−0.0229 ± 0.0108`."""
-    effect = one.effect
-    assert effect is not None, "enough pairs have an effect"
-    return f"{charts.signed(short(effect.mean))} ± {short(effect.half_width):g}"
+    """The mean difference with half of its 95 % interval, on one line; or in how many runs it is above 0."""
+    if one.comparison.region.never:
+        text = f"above 0 in {sum(value > 0 for value in one.values.values())} of {len(one.values)}"
+    else:
+        effect = one.effect
+        assert effect is not None, "enough pairs have an effect"
+        text = f"{charts.signed(short(effect.mean))} ± {short(effect.half_width):g}"
+    return text.replace(" ", "\N{NO-BREAK SPACE}")

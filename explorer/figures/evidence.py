@@ -93,12 +93,12 @@ def verdicts(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel:
     """One tile per claim that runs have answered; the finding counts the others."""
     results = evaluated(settings.version)
     rows = [
-        (result.claim.id, result.verdict, result.claim.text, effect_text(result))
+        (result.claim.id, result.claim.name, result.verdict, result.claim.text, effect_text(result))
         for result in in_order(results)
         if result.verdict in ANSWERED
     ]
     frame = pl.DataFrame(
-        rows, schema=dict.fromkeys(("id", "verdict", "claim", "effect"), pl.String), orient="row"
+        rows, schema=dict.fromkeys(("id", "name", "verdict", "claim", "effect"), pl.String), orient="row"
     )
     parts = [f"{number} {verdict}" for verdict, number in report.counts(results).items() if number]
     interim = sum(result.is_interim for result in results)
@@ -118,7 +118,7 @@ def verdicts(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel:
 def comparisons(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Missing:
     """The comparisons of one claim: every seed a point."""
     result = result_of(settings)
-    subject = f"Claim {result.claim.id}: paired differences"
+    subject = f"“{result.claim.name}”: paired differences"
     estimates = [one for one in result.results if one.effect is not None]
     if not estimates:
         return Missing(subject=subject, reason=_why_nothing(result))

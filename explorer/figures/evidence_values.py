@@ -2,8 +2,11 @@
 
 from explorer.evidence import results
 from explorer.evidence.experiment import LEAST_PAIRS
+from explorer.evidence.registry import CLAIMS
 from explorer.evidence.report import ClaimResult, Result
 from explorer.figures.evidence import evaluated, finding_of
+
+NAMES = {claim.id: claim.name for claim in CLAIMS}
 
 
 def comparison(claim: str, number: int) -> Result | None:
@@ -24,3 +27,8 @@ def over_seeds(claim: str) -> str:
     """The first comparison of a claim in a sentence; empty with fewer than five pairs."""
     one = comparison(claim, 1)
     return finding_of(one) if one is not None else ""
+
+
+def name_of(claim: str) -> str:
+    """The few words that pages call a claim by. Raises KeyError for an unknown id."""
+    return NAMES[claim]

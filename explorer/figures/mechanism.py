@@ -10,13 +10,14 @@ from explorer.charts import spec as specs
 from explorer.figures import events, merge
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.panel import Missing, Panel
+from explorer.figures.settings import EventMarks
 from explorer.figures.store import Store, Trace
 from explorer.queries import mechanism as queries
 
 BAND = "Lines are means over the layers; the band spans the layers, or the seeds of an arm that has several."
 
 
-def gradient_norms(store: Store, arms: ArmSet, _settings: None = None) -> Panel | Missing:
+def gradient_norms(store: Store, arms: ArmSet, settings: EventMarks) -> Panel | Missing:
     """Gradient norms at the routers: of the language loss, and of all auxiliary losses."""
     trace = Trace(store)
     frame = _gradients(trace, arms)
@@ -26,6 +27,7 @@ def gradient_norms(store: Store, arms: ArmSet, _settings: None = None) -> Panel 
     return _panel(
         trace,
         arms,
+        settings,
         frame,
         mechanism.gradient_norms,
         subject=subject,
@@ -35,7 +37,7 @@ def gradient_norms(store: Store, arms: ArmSet, _settings: None = None) -> Panel 
     )
 
 
-def gradient_cosines(store: Store, arms: ArmSet, _settings: None = None) -> Panel | Missing:
+def gradient_cosines(store: Store, arms: ArmSet, settings: EventMarks) -> Panel | Missing:
     """Cosine between the gradients of the language loss and the auxiliary loss at the routers."""
     trace = Trace(store)
     frame = _gradients(trace, arms)
@@ -46,6 +48,7 @@ def gradient_cosines(store: Store, arms: ArmSet, _settings: None = None) -> Pane
     return _panel(
         trace,
         arms,
+        settings,
         frame,
         mechanism.gradient_cosines,
         subject=subject,
@@ -56,7 +59,7 @@ def gradient_cosines(store: Store, arms: ArmSet, _settings: None = None) -> Pane
     )
 
 
-def score_margins(store: Store, arms: ArmSet, _settings: None = None) -> Panel | Missing:
+def score_margins(store: Store, arms: ArmSet, settings: EventMarks) -> Panel | Missing:
     """Router margin: how far the last selected expert leads the first rejected one."""
     trace = Trace(store)
     frame = _choices(trace, arms)
@@ -64,6 +67,7 @@ def score_margins(store: Store, arms: ArmSet, _settings: None = None) -> Panel |
     return _panel(
         trace,
         arms,
+        settings,
         frame,
         mechanism.score_margins,
         subject=subject,
@@ -74,7 +78,7 @@ def score_margins(store: Store, arms: ArmSet, _settings: None = None) -> Panel |
     )
 
 
-def bias_switches(store: Store, arms: ArmSet, _settings: None = None) -> Panel | Missing:
+def bias_switches(store: Store, arms: ArmSet, settings: EventMarks) -> Panel | Missing:
     """The share of assignments that the bias changes."""
     trace = Trace(store)
     frame = _choices(trace, arms)
@@ -82,6 +86,7 @@ def bias_switches(store: Store, arms: ArmSet, _settings: None = None) -> Panel |
     return _panel(
         trace,
         arms,
+        settings,
         frame,
         mechanism.switched_share,
         subject=subject,
@@ -91,7 +96,7 @@ def bias_switches(store: Store, arms: ArmSet, _settings: None = None) -> Panel |
     )
 
 
-def churn(store: Store, arms: ArmSet, _settings: None = None) -> Panel | Missing:
+def churn(store: Store, arms: ArmSet, settings: EventMarks) -> Panel | Missing:
     """Routing churn: the share of each token's experts that changed since the previous probe."""
     trace = Trace(store)
     series = trace.ask(queries.choice_churn, arms.runs)
@@ -102,6 +107,7 @@ def churn(store: Store, arms: ArmSet, _settings: None = None) -> Panel | Missing
     return _panel(
         trace,
         arms,
+        settings,
         frame,
         mechanism.churn,
         subject=subject,
@@ -123,6 +129,7 @@ def _choices(trace: Trace, arms: ArmSet) -> pl.DataFrame:
 def _panel(
     trace: Trace,
     arms: ArmSet,
+    event_marks: EventMarks,
     frame: pl.DataFrame,
     chart: Callable[..., theme.Figure],
     *,
@@ -131,15 +138,17 @@ def _panel(
     how: str,
     column: str | None = None,
 ) -> Panel | Missing:
-    """Chart over training steps with the events of the drawn arms; `Missing` if nothing was recorded.
+    """Chart over training steps, with events of the drawn arms if marked; `Missing` if nothing was recorded.
 
     column: the drawn column; arms without values in it have no line. None draws every arm.
     """
     lines = frame if column is None else frame.filter(pl.col(column).is_not_null())
     if lines.is_empty():
         return Missing(subject=subject, reason=finding)
-    marked, marks = events.of_lines(events.of_arms(trace, arms), lines)
-    settings: dict[str, Any] = {
+    marked, marks = None, ""
+    if event_marks.marks:
+        marked, marks = events.of_lines(events.of_arms(trace, arms), lines)
+    inks: dict[str, Any] = {
         "labels": arms.names,
         "families": arms.families,
         "scopes": arms.scopes,
@@ -149,7 +158,7 @@ def _panel(
         subject=subject,
         finding=finding,
         how=how + marks,
-        spec=specs.make(chart(frame, **settings)),
+        spec=specs.make(chart(frame, **inks)),
         table=frame,
         statements=trace.statements,
     )

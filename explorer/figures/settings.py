@@ -7,6 +7,14 @@ Axis = Literal["step", "tokens", "time"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class EventMarks:
+    """A chart over training steps whose settings concern its marks alone."""
+
+    marks: bool = True
+    """Whether events are marked."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class OverTime:
     """A chart over training."""
 

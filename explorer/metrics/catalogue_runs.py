@@ -119,7 +119,7 @@ OF_RUNS: tuple[Metric, ...] = (
         "every token where the bias is added to scores between 0 and 1 (sigmoid, softmax).",
         formula=r"\max_i b_i - \min_i b_i",
         note="Adding a constant to all biases changes nothing, so only the spread matters, not the level.",
-        range=r"0 \ldots",
+        range=r"0 \ldots \infty",
         store="loads.load_matrix",
         sources=(LOSS_FREE, OURS),
     ),
@@ -223,7 +223,7 @@ OF_RUNS: tuple[Metric, ...] = (
         text="The exponential of the held-out language loss, with all domains weighted equally: the model "
         "is as uncertain as if it chose among this many equally likely tokens. Lower is better.",
         formula=r"\mathrm{PPL} = \exp\Bigl(\frac1D\sum_{d=1}^{D}\ell_d\Bigr)",
-        range=r"1 \ldots",
+        range=r"1 \ldots \infty",
         store="losses.eval_series",
     ),
     Metric(

@@ -6,7 +6,7 @@ from explorer.ui import first_page
 from explorer.ui.server.settings import ICON, PAGES
 
 st.set_page_config(
-    page_title="MoE Routing Explorer", page_icon=str(ICON), layout="wide", initial_sidebar_state=330
+    page_title="MoE Routing Explorer", page_icon=str(ICON), layout="wide", initial_sidebar_state=250
 )
 
 page = st.navigation(

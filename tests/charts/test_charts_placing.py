@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from explorer.charts.placing import LETTER_PX, LINE_PX, Box, place_words, without_overlaps
+from explorer.charts.placing import LETTER_PX, LINE_PX, Box, leader, place_words, without_overlaps
 
 Word = tuple[str, float, float]
 
@@ -53,6 +53,35 @@ def test_a_word_does_not_lie_on_a_line_when_there_is_room() -> None:
     along = [((100.0, 100.0), (180.0, 84.0)), ((100.0, 100.0), (180.0, 116.0))]
     ((dx, _),) = place_words([word], marks([word]), along)
     assert dx <= 0
+
+
+def test_a_word_without_room_beside_its_point_stands_away_on_a_line() -> None:
+    word = ("u = 0.03", 200.0, 200.0)
+    wall = [Box.around(200.0 + dx, 200.0 + dy, 18, 18) for dx in range(-90, 91, 15) for dy in (-15, 0, 15)]
+    ((dx, dy),) = place_words([word], wall)
+    (box,) = boxes([word], [(dx, dy)])
+    assert not any(box.shared(mark) for mark in wall)
+    line = leader(word[0], dx, dy)
+    assert line is not None
+    start, end = line
+    assert 5 < abs(start[0]) + abs(start[1]) < 15
+    assert box.distance(200.0 + end[0], 200.0 + end[1]) == pytest.approx(0)
+
+
+def test_a_word_beside_its_point_needs_no_line() -> None:
+    word = ("u = 0.03", 200.0, 200.0)
+    assert leader(word[0], *place_words([word], marks([word]))[0]) is None
+
+
+def test_a_word_keeps_away_from_marks_that_have_none() -> None:
+    """It would be read as theirs."""
+    word = ("α = 0.001", 100.0, 100.0)
+    below = [Box.around(100.0, y, 16, 16) for y in (84.0, 116.0)]
+    ((dx, _),) = place_words([word], [*marks([word]), *below])
+    assert dx > 0
+    nameless = [Box.around(166.0, y, 8, 8) for y in (89.0, 100.0, 111.0)]
+    ((dx, _),) = place_words([word], [*marks([word]), *below, *nameless])
+    assert dx < 0
 
 
 @pytest.mark.parametrize("seed", range(5))

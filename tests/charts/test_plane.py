@@ -66,6 +66,38 @@ def test_a_crowded_plane_names_every_coefficient_on_a_phone() -> None:
     rows = {str(row): row for row in rows_of(plane.dilemma_plane(frame)) if "on_phone" in row}
     assert len(rows) == 13
     assert all(row["on_phone"] for row in rows.values())
+    # Where points lie together, a word stands further away and a line joins them.
+    assert any(row["leader_x_phone"] is not None for row in rows.values())
+    assert any(row["leader_x_phone"] is None for row in rows.values())
+
+
+def test_a_plane_with_room_draws_no_lines_to_its_words() -> None:
+    frame = frames.summary_frame(
+        [
+            ("loss_free:u=0.001", "global_batch", 0, 12.0, 0.1),
+            ("loss_free:u=0.01", "global_batch", 0, 20.0, 1.0),
+        ]
+    )
+    assert all(
+        row["leader_x"] is row["leader_x_phone"] is None
+        for row in rows_of(plane.dilemma_plane(frame))
+        if "leader_x" in row
+    )
+    crowded = frames.summary_frame(
+        [
+            (f"loss_free:u={u}", "global_batch", 0, 12.0 + u, 0.1 + u)
+            for u in (0.001, 0.002, 0.003, 0.004, 0.005)
+        ]
+        + [("none", "none", 0, 50.0, 5.0)]
+    )
+    lines = [
+        sum(
+            "leader" in str(layer) and layer["mark"]["type"] == "rule"
+            for layer in plane.dilemma_plane(one).to_dict()["layer"]
+        )
+        for one in (frame, crowded)
+    ]
+    assert lines == [0, 1]
 
 
 def test_the_plane_leaves_out_runs_without_an_evaluation() -> None:

@@ -1,5 +1,6 @@
 """No claim is missing, and every one can be judged by an experiment that exists."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,14 @@ TRAINING_EXPERIMENTS = [experiment for experiment in EXPERIMENTS.values() if exp
 
 def test_every_claim_from_the_literature_is_here() -> None:
     assert [claim.id for claim in CLAIMS] == IDS
+
+
+def test_a_claim_has_a_short_name_of_its_own() -> None:
+    """Pages show it in place of the id, in tiles that have room for two short lines."""
+    names = [claim.name for claim in CLAIMS]
+    assert len(set(names)) == len(names)
+    assert all(3 < len(name) <= 34 for name in names)
+    assert not any(re.search(r"\b[ABCX]\d|\b00\d", name) for name in names)
 
 
 def test_few_claims_cannot_be_tested() -> None:

@@ -7,7 +7,7 @@ import pytest
 from explorer.evidence import results
 from explorer.evidence.statistics import NOT_RESOLVED
 from explorer.figures import aux_loss_cost
-from explorer.figures.evidence_values import comparison, whole_claim
+from explorer.figures.evidence_values import comparison, name_of, whole_claim
 
 
 def test_the_answer_states_the_numbers_of_the_claims() -> None:
@@ -29,7 +29,7 @@ def test_every_part_is_a_comparison_of_its_claim() -> None:
         one = comparison(part.claim, part.number)
         assert one is not None
         assert row["verdict"].startswith(one.verdict)
-        assert part.claim in row["verdict"]
+        assert name_of(part.claim) in row["verdict"]
         assert row["measured"] == one.comparison.words
 
 
@@ -39,9 +39,9 @@ def test_a_comparison_says_so_where_its_claim_has_another_verdict() -> None:
         one, whole = comparison(part.claim, part.number), whole_claim(part.claim)
         assert one is not None
         assert whole is not None
-        assert (f"the claim as a whole: {whole.verdict}" in verdict) == (one.verdict != whole.verdict)
+        assert (f"as a whole: {whole.verdict}" in verdict) == (one.verdict != whole.verdict)
     # As the runs stand: the scope counts, but not all that X1 says.
-    assert "(one of X1's 3 comparisons; the claim as a whole: not resolved" in table["verdict"][2]
+    assert "(one of 3 comparisons of “Scope or mechanism”; as a whole: not resolved" in table["verdict"][2]
 
 
 def test_an_open_comparison_whose_interval_excludes_0_says_why() -> None:

@@ -98,7 +98,7 @@ def test_a_value_that_does_not_fit_is_named_and_the_default_taken(
 def test_without_a_probe_the_view_says_how_to_get_one(store: OpenStore, runs: list[Run]) -> None:
     view = microscope.open_view(store, [run_of(runs, "without")], {})
     assert not view.questions
-    assert "training.probe_tokens=1024" in view.notices[-1]
+    assert "training.probe_tokens" in view.notices[-1]
 
 
 def test_another_token_or_expert_exchanges_rows_and_keeps_the_specification(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from store_runs import write_run
 from streamlit.testing.v1 import AppTest
@@ -104,6 +105,13 @@ def load_maps(app: AppTest) -> list[dict[str, Any]]:
     """What the heatmaps that are drawn on a canvas were sent."""
     protos = [element.proto for element in app.get("bidi_component")]
     return [json.loads(proto.json) for proto in protos if proto.component_name.endswith("moe_load_map")]
+
+
+def text_tables(app: AppTest) -> list[pl.DataFrame]:
+    """The tables of the component `text_table`, as texts."""
+    protos = [element.proto for element in app.get("bidi_component")]
+    sent = [json.loads(proto.json) for proto in protos if proto.component_name.endswith("moe_text_table")]
+    return [pl.DataFrame(data["rows"], schema=data["columns"], orient="row") for data in sent]
 
 
 def terms_html(app: AppTest) -> str:

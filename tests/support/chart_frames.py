@@ -216,6 +216,7 @@ COMPARISONS = [
 VERDICTS = pl.DataFrame(
     {
         "id": ["A1", "B1"],
+        "name": ["first", "a second claim with two lines"],
         "verdict": ["supported", "contradicted"],
         "claim": ["one", "two"],
         "effect": ["−0.02 ± 0.01", "–"],

@@ -91,13 +91,9 @@ def test_an_arm_that_lacks_them_beside_one_that_has_them_is_named(
     assert sentence("captions.not_recorded", arm="no balancing") in words(app)
 
 
-def test_a_figure_of_one_run_has_the_marks_of_that_run_alone(open_mechanism: Opener, tmp_path: Path) -> None:
-    """Only the auxiliary loss has a cosine: what happened to the others is not marked and not explained."""
-    write(tmp_path / "own", "a", "aux_loss", gradients=True)
-    write(tmp_path / "own", "b", "loss_free", gradients=True, event="balancer_changed")
-    app = open_mechanism("a", "b")
-    assert not app.exception
-    marks = {
+def marks_of(app: AppTest) -> dict[str, list[str]]:
+    """Subject of a chart -> the events that it marks."""
+    return {
         chart.proto.alt.split(":")[0]: [
             row["event_words"]
             for part in chart.proto.datasets
@@ -107,6 +103,30 @@ def test_a_figure_of_one_run_has_the_marks_of_that_run_alone(open_mechanism: Ope
         ]
         for chart in app.get("vega_lite_chart")
     }
+
+
+def test_events_are_marked_where_the_switch_says_so(open_mechanism: Opener, tmp_path: Path) -> None:
+    """One switch for the curves and for these charts, which are fragments of their own."""
+    write(tmp_path / "own", "a", "aux_loss", gradients=True, event="balancer_changed")
+    app = open_mechanism("a")
+    assert not any(marks_of(app).values())
+    assert sentence("events.marks_at_top", marks="⚑ rule change") not in words(app)
+    app.toggle(key="events").set_value(True).run()
+    assert not app.exception
+    marked = {subject for subject, marks in marks_of(app).items() if marks}
+    assert {"Router margin", "Router gradient norms", sentence("captions.cosine_title")} <= marked
+    app.toggle(key="events").set_value(False).run()
+    assert not any(marks_of(app).values())
+
+
+def test_a_figure_of_one_run_has_the_marks_of_that_run_alone(open_mechanism: Opener, tmp_path: Path) -> None:
+    """Only the auxiliary loss has a cosine: what happened to the others is not marked and not explained."""
+    write(tmp_path / "own", "a", "aux_loss", gradients=True)
+    write(tmp_path / "own", "b", "loss_free", gradients=True, event="balancer_changed")
+    app = open_mechanism("a", "b")
+    app.toggle(key="events").set_value(True).run()
+    assert not app.exception
+    marks = marks_of(app)
     assert marks[sentence("captions.cosine_title")] == []
     assert marks["Router margin"] == [sentence("events.rule_change") + ": so it was"]
     said = words(app)

@@ -58,6 +58,7 @@ def test_compare_says_and_marks_what_happened(open_app: Opener, two: None) -> No
     curves = ("MaxVio over training", "Perplexity over training")
     assert [marks(app)[title] for title in curves] == [set(), set()]
     app.toggle(key="events").set_value(True).run()
+    app.run()  # the switch draws the parts with marks alone
     said = words(app)
     assert (
         sentence(
@@ -156,7 +157,9 @@ def test_a_run_without_events_says_so(open_app: Opener, two: None) -> None:
     open_app()
     app = list_of("b")
     assert not app.dataframe
-    assert sentence("events.none_of_these", steps=100) in words(app)
+    text = words(app)
+    assert sentence("events.none_of_these", steps=100) in text
+    assert events.RULES not in text, "the sentence states the rules by denying them"
 
 
 def test_a_short_import_says_that_no_event_can_be_found_in_it(open_app: Opener, tmp_path: Path) -> None:

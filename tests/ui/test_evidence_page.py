@@ -10,6 +10,7 @@ from evidence_rows import rows_of
 from explorer.evidence import results
 from explorer.evidence.published import CARDS
 from explorer.evidence.registry import CLAIMS
+from explorer.figures.evidence_values import name_of
 from explorer.ui.shared.panels import KEY
 
 
@@ -32,10 +33,14 @@ def test_all_claims_are_listed_and_one_is_open(open_app: Opener, recorded: Path,
     assert not app.exception
     answered, others = app.dataframe[0].value, app.dataframe[1].value
     assert len(answered) + len(others) == len(CLAIMS)
-    assert answered["claim"][0] == "X5"
+    assert list(answered.columns)[:2] == ["verdict", "claim"], "what a phone has room for"
+    assert answered["claim"][0] == name_of("X5")
+    assert answered["id"][0] == "X5"
     assert not {"· not run", "– not testable here"} & set(answered["verdict"])
     assert set(others["verdict"]) == {"· not run", "– not testable here"}
     text = words(app)
+    assert f"**{name_of('X5')}**" in text
+    assert not re.search(r"\b[ABCX]\d{1,2}\b", text), "ids say nothing to a reader"
     assert "✓ supported" in text
     assert "It would be contradicted by" in text
     assert charts(app) == 4

@@ -54,7 +54,7 @@ def test_every_figure_that_has_data_is_drawn_and_the_others_say_why(open_app: Op
     assert all(f"Figure {n}:" in text for n in (1, 2, 3, 4, 5, 6, 9))
     assert "Figures 7 and 8:" in text
     assert sentence("gallery.sigmoid_only") in text
-    assert "Paired seeds (first comparison of C4):" in text
+    assert "Paired seeds, first comparison of “Size of computation batches”:" in text
     assert all(panel.statements for panel in panels.values())
     _one_step_is_that_of_the_run(panels["gallery-1"].table)
     _batches_are_those_of_the_counts(panels["gallery-5"].table)

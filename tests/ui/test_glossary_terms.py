@@ -91,3 +91,21 @@ def test_a_symbol_has_one_meaning() -> None:
     assert errors == {"loss_free"}
     defined = re.findall(r"(?<!tilde )\bf_i = (\S+)", " ".join(formulas.values()))
     assert set(defined) == {r"\frac{c_i}{K\,T},"}
+
+
+def test_a_sign_stays_on_the_line_of_the_formula_before_it() -> None:
+    html = markdown(r"Near ($x$), at $y = 0.1$. Then $z$ follows")
+    parts = re.findall(r'<span class="whole">(.*?)</span>', html)
+    assert [re.sub(r"<math.*</math>", "M", part) for part in parts] == ["(M),", "M."]
+    assert html.count("<math") == 3
+
+
+@pytest.mark.parametrize("term", [term for term in TERMS if term.formula], ids=lambda term: term.key)
+def test_no_latex_is_left_in_a_formula(term: Term) -> None:
+    assert "\\" not in term_html(term, "term")
+
+
+def test_the_name_of_a_function_stands_apart_from_its_argument() -> None:
+    html = markdown(r"$N \ln K / \ln N$")
+    assert len(re.findall(r"<mi>ln</mi><mspace[^>]*/><mi>", html)) == 2
+    assert len(re.findall(r"<mspace[^>]*/><mi>ln</mi>", html)) == 1, "none behind a stroke"

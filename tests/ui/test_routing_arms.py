@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
-from app_pages import Opener, charts, load_maps, words
+from app_pages import Opener, charts, load_maps, text_tables, words
 from sentences import sentence
 from tiny import make_tiny_config, make_tiny_corpus
 
@@ -42,8 +43,8 @@ def test_a_page_shows_runs_with_and_without_loads(open_app: Opener, folder: Path
         assert sentence("compare.no_experts_dense") in text
         assert sentence("compare.later_tokens") in text
         assert charts(app) + len(load_maps(app)) >= 6
-        figures = app.dataframe[0].value
-        row = figures[figures["balancing"] == sentence("labels.dense")].iloc[0]
+        (figures,) = text_tables(app)
+        row = figures.row(by_predicate=pl.col("balancing") == sentence("labels.dense"), named=True)
         assert row["MaxVio held-out"] == row["effective experts"] == row["collapsed"] == "–"
         assert float(row["perplexity"]) > 1
     if page == "overview":

@@ -7,7 +7,7 @@ from explorer.figures import balance, biases, loads, losses, mechanism, quality
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.panel import Build, Question
-from explorer.figures.settings import Axis, LossOverTime, OneLayer, OverTime
+from explorer.figures.settings import Axis, EventMarks, LossOverTime, OneLayer, OverTime
 from explorer.figures.store import Store, Trace
 from explorer.figures.views import agreement_choice, compare_replay
 from explorer.figures.views.address import Address
@@ -41,7 +41,7 @@ class CompareSettings:
     x: Axis = "step"
     """Horizontal axis of the curves over training."""
     events: bool = False
-    """Whether the curves over training steps mark events."""
+    """Whether the charts over training steps mark events."""
     part: str = "end"
     """One of `PARTS`: the differences that a reader looks for lie at the end."""
     log: bool = True
@@ -149,7 +149,7 @@ def questions(arms: ArmSet, runs: Sequence[Run], settings: CompareSettings) -> t
         perplexity(arms, settings),
         *paired_differences,
         plane(arms, runs),
-        *mechanisms(arms).values(),
+        *mechanisms(arms, settings).values(),
     )
 
 
@@ -191,7 +191,7 @@ def perplexity(arms: ArmSet, settings: CompareSettings) -> Question:
     return Question(key="compare_loss", build=losses.perplexity, arms=arms, settings=over_time)
 
 
-def mechanisms(arms: ArmSet) -> dict[str, Question]:
+def mechanisms(arms: ArmSet, settings: CompareSettings) -> dict[str, Question]:
     """How the rules act on the routers: norms, cosine, margin, switched, churn."""
     builds: dict[str, Build] = {
         "norms": mechanism.gradient_norms,
@@ -200,7 +200,11 @@ def mechanisms(arms: ArmSet) -> dict[str, Question]:
         "switched": mechanism.bias_switches,
         "churn": mechanism.churn,
     }
-    return {name: Question(key=f"mechanism_{name}", build=build, arms=arms) for name, build in builds.items()}
+    marks = EventMarks(marks=settings.events)
+    return {
+        name: Question(key=f"mechanism_{name}", build=build, arms=arms, settings=marks)
+        for name, build in builds.items()
+    }
 
 
 def plane(arms: ArmSet, runs: Sequence[Run]) -> Question:

@@ -15,8 +15,12 @@ from explorer.figures.views.compare import (
     layers_of,
 )
 from explorer.metrics.glossary import tip
+from explorer.ui.compare.sections import fragment_of
 from explorer.ui.shared import layers, state, urls
 
+OVER_TIME = "compare_over_time"
+WITH_STEPS = (OVER_TIME, *(fragment_of(anchor) for anchor in ("gradients", "margin", "churn")))
+"""The fragments with charts over training steps."""
 PAIRED_METRICS = "paired_metrics"
 """State of the metrics; the address does not name them."""
 
@@ -66,12 +70,23 @@ def layer_control(arms: ArmSet) -> None:
 
 
 def x_control() -> None:
-    """The horizontal axis of the curves over training, and whether they mark events."""
+    """The horizontal axis of the curves over training, and whether charts over steps mark events."""
     urls.show_notices("x")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.segmented_control("Horizontal axis", AXES, key="x", bind="query-params", required=True)
         if state.value("x") == "step":
-            st.toggle("Mark events", key="events", bind="query-params", help=tip("events"))
+            st.toggle(
+                "Mark events",
+                key="events",
+                bind="query-params",
+                help=tip("events"),
+                on_change=_draw_marked,
+            )
+
+
+def _draw_marked() -> None:
+    """The end of the callback of the marks: charts further down have them, too."""
+    st.rerun(WITH_STEPS)
 
 
 def part_control() -> None:

@@ -5,14 +5,14 @@ import streamlit as st
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.panel import Missing, Question
 from explorer.figures.views import compare
-from explorer.ui.compare import sections
+from explorer.ui.compare import controls, sections
 from explorer.ui.shared import show, store
 
 
 @st.fragment(key=sections.fragment_of("gradients"))
 def gradients(arms: ArmSet) -> None:
     """Gradients at the routers."""
-    questions = compare.mechanisms(arms)
+    questions = compare.mechanisms(arms, controls.settings(arms))
     pair = (questions["norms"], questions["cosine"])
     sections.heading("gradients", "router_gradient")
     place = sections.body_if_open(
@@ -26,7 +26,7 @@ def gradients(arms: ArmSet) -> None:
 @st.fragment(key=sections.fragment_of("margin"))
 def margins(arms: ArmSet) -> None:
     """Router margins, and the assignments that the bias changes."""
-    questions = compare.mechanisms(arms)
+    questions = compare.mechanisms(arms, controls.settings(arms))
     pair = (questions["margin"], questions["switched"])
     sections.heading("margin", "score_margin")
     place = sections.body_if_open(
@@ -40,7 +40,7 @@ def margins(arms: ArmSet) -> None:
 @st.fragment(key=sections.fragment_of("churn"))
 def churn(arms: ArmSet) -> None:
     """How often the selected experts of a token change."""
-    question = compare.mechanisms(arms)["churn"]
+    question = compare.mechanisms(arms, controls.settings(arms))["churn"]
     sections.heading("churn", "churn")
     place = sections.body_if_open("churn", "Show how many tokens change their experts", [question])
     if place:

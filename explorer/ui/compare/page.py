@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import polars as pl
 import streamlit as st
 
 from explorer.figures import biases, confounders, events, final, loads, quality
@@ -13,6 +14,7 @@ from explorer.figures.views import compare
 from explorer.metrics.glossary import tip
 from explorer.queries import events as event_queries
 from explorer.ui.compare import agreement, controls, counterfactual, heatmaps, mechanism, sections
+from explorer.ui.components.text_table import text_table
 from explorer.ui.shared import count_notes, import_report, layers, links, panels, show, store
 
 
@@ -57,12 +59,12 @@ def _one_run(arms: ArmSet, arm: Arm, run: Run) -> str:
 def _final_metrics(arms: ArmSet) -> None:
     """Metrics at the end of training, the worst layer beside every average."""
     sections.heading("metrics")
-    columns = {name: st.column_config.TextColumn(help=tip(key)) for name, key in final.COLUMNS.items()}
-    st.dataframe(
-        final.table(store.STORE, arms),
-        hide_index=True,
-        column_config=columns,
+    text_table(
+        pl.DataFrame(final.table(store.STORE, arms)),
         alt="Final metrics of the compared runs",
+        key="compare_metrics",
+        tips={name: tip(key) for name, key in final.COLUMNS.items()},
+        stacks=True,
     )
     if any(arm.is_group for arm in arms):
         show.note(
@@ -134,7 +136,7 @@ def _open_in_replay(question: Question, picked: Mapping[str, Any] | None) -> Non
     )
 
 
-@st.fragment
+@st.fragment(key=controls.OVER_TIME)
 def over_time(arms: ArmSet) -> None:
     """MaxVio and perplexity over steps, tokens or time."""
     sections.heading("max-vio", "max_vio")

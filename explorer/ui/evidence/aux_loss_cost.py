@@ -8,8 +8,8 @@ from explorer.ui.shared import links, show
 
 ANCHOR = "aux-loss-cost"
 KEY = "aux_loss_cost"
-_ON_A_PHONE = f"""
-@media (max-width: 640px) {{
+_NARROW = f"""
+@media (max-width: 900px) {{
   .st-key-{KEY} thead {{ display: none; }}
   .st-key-{KEY} tr {{ display: block; padding-block: .5rem; }}
   .st-key-{KEY} tr + tr {{ border-top: 1px solid color-mix(in srgb, currentColor 20%, transparent); }}
@@ -17,7 +17,7 @@ _ON_A_PHONE = f"""
     border: 0 !important; display: block; padding-block: .1rem !important; width: auto !important; }}
   .st-key-{KEY} td:first-child {{ font-weight: 600; }} }}
 """
-"""Four columns are too narrow for sentences: a row becomes a block, its first cell the heading."""
+"""Five columns are too narrow for sentences: a row becomes a block, its first cell the heading."""
 LESSONS = (
     "the-dilemma-of-the-auxiliary-loss",
     "scope-the-hidden-variable",
@@ -32,7 +32,7 @@ def card() -> None:
     if not answer:
         return
     with st.container(border=True, key=KEY):
-        st.html(f"<style>{_ON_A_PHONE}</style>")
+        st.html(f"<style>{_NARROW}</style>")
         st.subheader(aux_loss_cost.QUESTION, anchor=ANCHOR)
         st.markdown(show.plain(answer))
         st.table(

@@ -6,6 +6,7 @@ import polars as pl
 import streamlit as st
 
 from explorer.evidence.published import CARDS, UNRELATED, Card
+from explorer.evidence.registry import CLAIMS
 from explorer.evidence.report import ClaimResult
 from explorer.evidence.statistics import SUPPORTED
 from explorer.figures import evidence
@@ -36,7 +37,7 @@ def _card(card: Card, results: dict[str, ClaimResult]) -> None:
 
 def _verdict(result: ClaimResult) -> str:
     """Claim and verdict, and the effect of its first comparison where runs gave one."""
-    text = f"{result.claim.id} {evidence.MARKS[result.verdict]} {result.verdict}"
+    text = f"“{result.claim.name}” {evidence.MARKS[result.verdict]} {result.verdict}"
     main = result.main
     if main is None or result.effect is None:
         return f"{text}."
@@ -48,15 +49,17 @@ def _verdict(result: ClaimResult) -> str:
 def findings() -> None:
     """What reading the questions and their sources showed."""
     st.header("Findings about the questions", anchor="findings", divider="gray")
+    names = [claim.name for claim in CLAIMS if claim.group == "Q"]
     st.markdown(
-        "Claims 000 to 004 are the research questions that this project began with; 005 and 006 cover what "
-        "001 and 004 ask about accuracy. Reading their sources showed:"
+        f"{and_list([f'“{name}”' for name in names[:5]])} are the research questions that this project began "
+        f"with; {and_list([f'“{name}”' for name in names[5:]])} cover what two of them ask about accuracy. "
+        "Reading their sources showed:"
     )
     unrelated = and_list([f"[{name}]({url}), which {what}" for name, url, what in UNRELATED])
     st.markdown(
-        "- **Question 000 joins two unrelated things.** It asks about “code generation in the GPQA Diamond "
-        "domain”. GPQA Diamond is a set of 198 graduate multiple-choice questions in science; it holds no "
-        "code. "
+        "- **“Stability on code” joins two unrelated things.** The question asks about “code generation in "
+        "the GPQA Diamond domain”. GPQA Diamond is a set of 198 graduate multiple-choice "
+        "questions in science; it holds no code. "
         "The experiment measures stability on a corpus with code instead.\n"
         f"- **Two cited papers are not about mixtures of experts:** {unrelated}.\n"
         "- **The baseline of the loss-free paper counts per sequence.** Its loss is written for a sequence, "
@@ -64,5 +67,5 @@ def findings() -> None:
         "DeepSeek-V3 reports later that a batch-wise auxiliary loss reaches the same loss as loss-free. So "
         "every "
         "comparison here states its scope.\n"
-        "- **Lynx was never measured on HotpotQA,** so question 004 has no published answer."
+        "- **Lynx was never measured on HotpotQA,** so the question about Lynx has no published answer."
     )

@@ -24,7 +24,7 @@ def head(result: ClaimResult) -> None:
     """Verdict, source, and what would change it."""
     claim = result.claim
     with st.container(border=True):
-        st.markdown(f"**{claim.id}** · {show.plain(claim.text)}")
+        st.markdown(f"**{claim.name}**  \n{show.plain(claim.text)}")
         source = f"[{claim.source.title}]({claim.source.url})" if claim.source.url else claim.source.title
         interim = " · interim" if result.is_interim else ""
         verdict = f"{evidence.MARKS[result.verdict]} {result.verdict}{interim}"
@@ -104,7 +104,7 @@ def runs(result: ClaimResult) -> None:
             for row in rows.values()
         ]
     )
-    show.data_table(table, subject=f"Rows behind claim {result.claim.id}", key=f"evidence_{result.claim.id}")
+    show.data_table(table, subject=f"Rows behind “{result.claim.name}”", key=f"evidence_{result.claim.id}")
 
 
 def _metrics(result: ClaimResult) -> list[str]:

@@ -12,6 +12,7 @@ from explorer.evidence.registry import CLAIMS, EXPERIMENTS
 from explorer.evidence.report import ClaimResult
 from explorer.evidence.runner import duration
 from explorer.figures import evidence
+from explorer.figures.evidence_values import name_of
 from explorer.figures.views import evidence as view_of
 from explorer.ui.evidence import aux_loss_cost, cards, claim_card
 from explorer.ui.shared import panels, show, state, urls
@@ -19,8 +20,8 @@ from explorer.wording import and_list, counted
 
 TABLE, TABLE_OF_OTHERS = "evidence_table", "evidence_others"
 TABLE_PX = 590
-HEAD_PX, ROW_PX = 37, 80
-"""Of the table of claims; a row has four lines of a claim's text."""
+HEAD_PX, ROW_PX = 37, 62
+"""Of the table of claims; a row has three lines of a claim's text."""
 
 
 def view() -> None:
@@ -71,9 +72,11 @@ def _tables(results: tuple[ClaimResult, ...]) -> None:
 
 
 def _exact(results: Sequence[ClaimResult]) -> str:
-    """Ids of the claims whose table row counts counter-examples, in brackets; empty for none."""
-    ids = [r.claim.id for r in results if r.effect is not None and r.main and r.main.comparison.region.never]
-    return f" ({', '.join(ids)})" if ids else ""
+    """Names of the claims whose table row counts counter-examples, in brackets; empty for none."""
+    names = [
+        r.claim.name for r in results if r.effect is not None and r.main and r.main.comparison.region.never
+    ]
+    return f" ({and_list([f'“{name}”' for name in names])})" if names else ""
 
 
 def _counts(results: Sequence[ClaimResult]) -> Counter[str]:
@@ -92,10 +95,10 @@ def _table(results: Sequence[ClaimResult], key: str) -> None:
         alt=f"Table of {counted(len(results), 'claim')} with verdict, effect, interval, seeds, scale and "
         "cost",
         column_config={
-            "claim": st.column_config.TextColumn(width=55),
-            # As wide as a phone has room for beside the claim.
-            "text": st.column_config.TextColumn(width=255),
-            "verdict": st.column_config.TextColumn(width=195),
+            # As wide as a phone has room for; the text opens with the row.
+            "verdict": st.column_config.TextColumn(width=112),
+            "claim": st.column_config.TextColumn(width=190),
+            "text": st.column_config.TextColumn(width=280),
             "effect": st.column_config.TextColumn(width=105),
             "95 % interval": st.column_config.TextColumn(width=105),
             "seeds": st.column_config.NumberColumn(width=55, help="Pairs of the comparison with the fewest."),
@@ -105,6 +108,7 @@ def _table(results: Sequence[ClaimResult], key: str) -> None:
             ),
             # In the menu of columns: the claim below names it, and the table is no wider than the page.
             "source": None,
+            "id": None,
         },
     )
 
@@ -117,9 +121,9 @@ def claim_rows(results: Sequence[ClaimResult]) -> pl.DataFrame:
         interim = " (interim)" if result.is_interim else ""
         rows.append(
             {
-                "claim": result.claim.id,
-                "text": result.claim.text,
                 "verdict": f"{evidence.MARKS[result.verdict]} {result.verdict}{interim}",
+                "claim": result.claim.name,
+                "text": result.claim.text,
                 "effect": ""
                 if effect is None
                 else charts.signed(evidence.short(effect.mean)) + _place(result),
@@ -128,6 +132,7 @@ def claim_rows(results: Sequence[ClaimResult]) -> pl.DataFrame:
                 "scale": result.scale,
                 "cost": duration(result.seconds) if result.seconds else "",
                 "source": result.claim.source.title,
+                "id": result.claim.id,
             }
         )
     return pl.DataFrame(rows)
@@ -179,10 +184,11 @@ def _statistics(results: tuple[ClaimResult, ...]) -> None:
 def chosen_claim() -> None:
     """The claim that is open, its panels and its runs."""
     st.header("One claim", anchor="claim", divider="gray")
-    titles = {claim.id: f"{claim.id}  {claim.text}" for claim in CLAIMS}
+    # The id too, which documents and addresses use: typing it finds the claim.
+    titles = {claim.id: f"{claim.name} ({claim.id})" for claim in CLAIMS}
     claim_id = urls.selectbox("Claim", list(titles), key=view_of.CLAIM, format_func=lambda name: titles[name])
     if claim_id == view_of.DEFAULT:
-        show.note(f"{claim_id} is shown until you select another claim, here or in a table above.")
+        show.note(f"“{name_of(claim_id)}” is shown until you select another claim, here or in a table above.")
     settings = view_of.settings_of(claim_id)
     questions = view_of.questions(settings)
     result = evidence.result_of(settings)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from explorer.figures.arms import Run
-from explorer.figures.evidence_values import over_seeds
+from explorer.figures.evidence_values import name_of, over_seeds
 from explorer.figures.views import gallery
 from explorer.metrics.glossary import tip
 from explorer.ui.gallery.text import PAPER, SECTIONS, Section
@@ -50,10 +50,12 @@ def _over_seeds(section: Section) -> None:
     if not cases:
         return
     lines = [
-        f"**Paired seeds (first comparison of {claim}):** {show.plain(sentence)}" for claim, sentence in cases
+        f"**Paired seeds, first comparison of “{name_of(claim)}”:** {show.plain(sentence)}"
+        for claim, sentence in cases
     ]
     st.markdown("  \n".join(lines))
-    links.page("evidence", f"Claim {cases[0][0]}: every seed", claim=cases[0][0])
+    for claim, _ in cases:
+        links.page("evidence", f"{name_of(claim)}: every seed", claim=claim)
 
 
 @st.fragment

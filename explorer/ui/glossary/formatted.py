@@ -15,6 +15,12 @@ _FORMULA = re.compile(r"\$(?P<latex>[^$]+)\$")
 _PLACE = "\ue000{}\ue001"
 """Stands for a formula while Markdown is read, which would take its signs for marks."""
 _ACCENT = re.compile(r"<mover>(?=<mi>[^<]*</mi><mo[^>]*>&#x(?:000AF|0007E);</mo>)")
+_SIZED = re.compile(r"\\[bB]igg?([lr])(?![a-zA-Z])")
+_NAMED_FUNCTION = re.compile(
+    r"(</(?:mi|mn|msub|msup|mfrac|mrow)>)?(<mi>(?:ln|log)</mi>)(?=<m(?:i|n|row|sub|sup|subsup|frac)\b)"
+)
+_THIN_SPACE = '<mspace width="0.167em"/>'
+_WITH_SIGNS = re.compile(r"([(\[]?)(<math\b.*?</math>)([.,;:)\]]*)", re.DOTALL)
 _MARKDOWN = MarkdownIt("commonmark", {"html": False})
 
 
@@ -54,12 +60,29 @@ def markdown(text: str) -> str:
     html: str = _MARKDOWN.render(_FORMULA.sub(keep, text))
     for i, formula in enumerate(formulas):
         html = html.replace(_PLACE.format(i), formula)
-    return html
+    # A line may break after a formula, and would begin with the full stop of the sentence.
+    return _WITH_SIGNS.sub(_unbroken, html)
+
+
+def _unbroken(match: re.Match[str]) -> str:
+    before, formula, after = match.groups()
+    return f'<span class="whole">{before}{formula}{after}</span>' if before or after else formula
 
 
 def mathml(latex: str, display: str) -> str:
     """A formula as MathML; display: block or inline."""
     # The converter would make one line of a pair as high as what it encloses, and the other not.
     paired = latex.replace(r"\lvert", r"\left|").replace(r"\rvert", r"\right|")
+    # It knows no sized braces.
+    paired = _SIZED.sub(lambda side: r"\left" if side[1] == "l" else r"\right", paired)
+    html = str(converter.convert(paired, display=display))
+    # Nor the space that separates the name of a function from its argument.
+    html = _NAMED_FUNCTION.sub(_spaced, html)
     # A bar or tilde that is not called an accent floats far above its letter.
-    return _ACCENT.sub('<mover accent="true">', str(converter.convert(paired, display=display)))
+    return _ACCENT.sub('<mover accent="true">', html)
+
+
+def _spaced(match: re.Match[str]) -> str:
+    """The name of a function, apart from what stands before and behind it."""
+    before, name = match.groups()
+    return f"{before}{_THIN_SPACE}{name}{_THIN_SPACE}" if before else f"{name}{_THIN_SPACE}"

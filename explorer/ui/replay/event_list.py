@@ -32,7 +32,7 @@ def event_list(run: Run, on_pick: Callable[[Event], None]) -> None:
     """
     events = store.ask(queries.events, run)
     if events.is_empty():
-        show.note(f"{none_text(run)} {RULES}")
+        show.note(none_text(run))
         return
     counts = dict(store.ask(queries.event_counts, [run]).select("kind", "events").rows())
     kinds = _selected_kinds(run, counts) if events.height > FEW else []
@@ -71,7 +71,10 @@ def none_text(run: Run) -> str:
             f"No events: a dead expert or a collapsed layer counts as an event after {DEAD_STEPS} recorded "
             f"steps, and this run has {steps}. Run health names experts without a token."
         )
-    return f"No events: {NO_DEATH}, {NO_COLLAPSE}, and the run recorded no events."
+    return (
+        f"No events: {NO_DEATH}, {NO_COLLAPSE} (at most half of its experts effectively in use), and the run "
+        "recorded no others."
+    )
 
 
 def _selected_kinds(run: Run, counts: dict[str, int]) -> list[str]:

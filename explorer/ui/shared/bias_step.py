@@ -86,4 +86,6 @@ def _table(table: pl.DataFrame, alt: str) -> None:
     written = table.with_columns(
         pl.Series(name, [text.format(value) for value in table[name]]) for name, text in formats.items()
     )
+    # On a phone the heading takes two lines and the minus sign does not stand alone.
+    written = written.rename({"mean − tokens": "mean\N{NO-BREAK SPACE}− tokens"})
     text_table(written, alt=alt, key="bias_step_table", max_height=MOST_PX)

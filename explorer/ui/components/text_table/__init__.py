@@ -5,6 +5,7 @@ Streamlit's own table reads every cell as Markdown.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -22,11 +23,33 @@ _TABLE = st.components.v2.component(
 )
 
 
-def text_table(table: pl.DataFrame, *, alt: str, key: str, max_height: int | None = None) -> None:
+def text_table(
+    table: pl.DataFrame,
+    *,
+    alt: str,
+    key: str,
+    max_height: int | None = None,
+    tips: Mapping[str, str] | None = None,
+    stacks: bool = False,
+) -> None:
     """Draw a table of texts; all columns but the first are aligned to the right.
 
-    max_height: in pixels; a longer table scrolls under its headings. Negative numbers get a minus sign.
+    max_height: in pixels; a longer table scrolls under its headings. tips: column -> what its heading says
+    under the pointer. stacks: on a phone every row is a block, one line per value, for a table that is too
+    wide there. Negative numbers get a minus sign.
     """
-    rows = [[re.sub(r"^-(?=[\d.])", "−", str(cell)) for cell in row] for row in table.rows()]
-    data = {"alt": alt, "columns": table.columns, "rows": rows, "max_height": max_height}
+    rows = [[str(row[0]), *map(_value, row[1:])] for row in table.rows()]
+    data = {
+        "alt": alt,
+        "columns": table.columns,
+        "tips": [(tips or {}).get(name, "") for name in table.columns],
+        "rows": rows,
+        "max_height": max_height,
+        "stacks": stacks,
+    }
     _TABLE(key=key, data=data)
+
+
+def _value(cell: object) -> str:
+    """A cell whose parts stay on one line; only a bracket may begin a second one."""
+    return re.sub(r" (?!\()", "\N{NO-BREAK SPACE}", re.sub(r"^-(?=[\d.])", "−", str(cell)))

@@ -19,12 +19,18 @@ export default function mount({ parentElement, data }) {
   const box = parentElement.querySelector(".box");
   const [table, head, body] = ["table", "thead tr", "tbody"].map((name) => box.querySelector(name));
   table.setAttribute("aria-label", data.alt);
+  table.classList.toggle("stacks", data.stacks);
   box.style.maxHeight = data.max_height === null ? "" : `${data.max_height}px`;
   fill(head, data.columns, () => heading("col"));
+  for (const [i, text] of data.tips.entries()) {
+    if (text) head.children[i].title = text;
+    else head.children[i].removeAttribute("title");
+  }
   while (body.children.length > data.rows.length) body.lastElementChild.remove();
   for (const [i, texts] of data.rows.entries()) {
     const row = body.children[i] ?? body.appendChild(document.createElement("tr"));
     fill(row, texts, (j) => (j === 0 ? heading("row") : document.createElement("td")));
+    for (const [j, name] of data.columns.entries()) row.children[j].dataset.column = name;
   }
   // A box that scrolls is reached by the keyboard.
   if (data.max_height !== null) box.tabIndex = 0;
