@@ -1,5 +1,6 @@
 """Pages on a run whose MoE layers are 3, 5 and 9 of its model, the first of them narrower."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,10 @@ from app_pages import Opener, charts, load_maps, words
 from layered_runs import record_layered
 from sentences import sentence
 from store_runs import write_run
+from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Block
 
+from explorer.figures import loads
 from explorer.ui.shared import layers
 
 
@@ -104,3 +108,30 @@ def test_compare_says_which_run_lacks_the_chosen_layer(open_app: Opener, tmp_pat
     assert sentence("replay.no_such_layer", layer=0, layers="3, 5, 9") in words(app)
     assert [shown["alt"].startswith(sentence("captions.load_title")) for shown in load_maps(app)] == [True]
     assert sentence("replay.no_such_layer_here") not in words(app)
+
+
+def places(app: AppTest) -> list[tuple[object, ...]]:
+    """Where each chart stands on the page: a browser draws it anew if that changes."""
+
+    def charts_in(block: Block, path: tuple[int, ...]) -> Iterator[tuple[object, ...]]:
+        for place, child in block.children.items():
+            if isinstance(child, Block):
+                yield from charts_in(child, (*path, place))
+            elif child.type in ("vega_lite_chart", "bidi_component"):
+                yield (child.type, *path, place)
+
+    return list(charts_in(app._tree, ()))
+
+
+def test_notes_that_only_some_layers_have_leave_the_charts_in_their_places(
+    open_app: Opener, layered: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loads, "event_kinds", lambda _store, _arms, at: {"death"} if at.layer == 5 else set())
+    monkeypatch.setattr(loads, "without_layer", lambda _arms, layer: ["Not in one run."] * (layer == 9))
+    pages = [open_app(layered, "compare", runs="layered", layer=layer) for layer in (3, 5, 9)]
+    assert not any(app.exception for app in pages)
+    assert ["Marks above" in words(app) for app in pages] == [False, True, False]
+    assert ["Not in one run." in words(app) for app in pages] == [False, False, True]
+    first, *others = map(places, pages)
+    assert first
+    assert others == [first, first]

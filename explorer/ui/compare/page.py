@@ -94,10 +94,13 @@ def by_layer(arms: ArmSet) -> None:
     sections.heading("loads", "load_colours")
     controls.layer_control(arms)
     settings = controls.settings(arms)
-    layers.show_names(arms.runs, settings.layer)
     with_layer, at_layer = arms.with_layer(settings.layer), compare.at_layer(settings)
-    for sentence in loads.without_layer(arms, settings.layer):
-        show.note(sentence)
+    # Notes that only some layers have are in containers: with one element more or less before it, a chart
+    # is in another place, and the browser draws it anew.
+    with st.container():
+        layers.show_names(arms.runs, settings.layer)
+        for sentence in loads.without_layer(arms, settings.layer):
+            show.note(sentence)
     questions = compare.heatmaps(arms, settings)
     # Named here too: a lecture hides the control.
     sentence = loads.busiest_experts(store.STORE, with_layer, at_layer)
@@ -107,8 +110,9 @@ def by_layer(arms: ArmSet) -> None:
         with cell:
             _open_in_replay(question, heatmaps.heatmap(question, marked=bool(kinds)))
     show.load_legend()
-    if kinds:
-        show.note(f"Marks above: {events.legend(kinds)}.")
+    with st.container():
+        if kinds:
+            show.note(f"Marks above: {events.legend(kinds)}.")
     show.note(f"{loads.rows_how(with_layer, settings.layer)} Click a cell to open its step in Replay.")
     sections.heading("biases", "expert_bias")
     trajectories = compare.trajectories(arms, settings)
