@@ -234,7 +234,25 @@ def test_a_table_opens_beside_its_chart(walk: tuple[Page, list[str]]) -> None:
     walk_to(page, "compare")
     page.get_by_text("Data and export").first.click()
     settled(page)
-    expect(page.get_by_test_id("stDataFrame")).to_have_count(2)
+    expect(page.get_by_test_id("stDataFrame")).to_have_count(1)
+
+
+def test_on_a_phone_a_row_of_the_final_metrics_is_a_block_that_does_not_scroll(
+    walk: tuple[Page, list[str]],
+) -> None:
+    page, _ = walk
+    walk_to(page, "compare")
+    table = page.locator("table.stacks")
+    cells = table.locator("tbody tr").first.locator("td")
+    lefts = "cells => cells.map((cell) => cell.getBoundingClientRect().left)"
+    assert len(set(cells.evaluate_all(lefts))) == cells.count(), "a row of a wide page is a line"
+    page.set_viewport_size({"width": 390, "height": 900})
+    settled(page)
+    left, top = (cells.evaluate_all(script) for script in (lefts, lefts.replace("left", "top")))
+    assert len(set(left)) == 1
+    assert top == sorted(set(top))
+    assert table.evaluate("table => table.parentElement.scrollWidth <= table.parentElement.clientWidth")
+    page.set_viewport_size({"width": 1400, "height": 1000})
 
 
 def test_a_list_shows_names_and_the_address_says_which_run(walk: tuple[Page, list[str]]) -> None:

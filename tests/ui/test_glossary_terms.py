@@ -109,3 +109,4 @@ def test_the_name_of_a_function_stands_apart_from_its_argument() -> None:
     html = markdown(r"$N \ln K / \ln N$")
     assert len(re.findall(r"<mi>ln</mi><mspace[^>]*/><mi>", html)) == 2
     assert len(re.findall(r"<mspace[^>]*/><mi>ln</mi>", html)) == 1, "none behind a stroke"
+    assert "<msub><mi>log</mi><mn>2</mn></msub>" in markdown(r"$\log_2 D$")

@@ -15,9 +15,9 @@ _FORMULA = re.compile(r"\$(?P<latex>[^$]+)\$")
 _PLACE = "\ue000{}\ue001"
 """Stands for a formula while Markdown is read, which would take its signs for marks."""
 _ACCENT = re.compile(r"<mover>(?=<mi>[^<]*</mi><mo[^>]*>&#x(?:000AF|0007E);</mo>)")
-_SIZED = re.compile(r"\\[bB]igg?([lr])(?![a-zA-Z])")
+_SIZED_BRACE = re.compile(r"\\[bB]igg?[lr](?=\\[{}])")
 _NAMED_FUNCTION = re.compile(
-    r"(</(?:mi|mn|msub|msup|mfrac|mrow)>)?(<mi>(?:ln|log)</mi>)(?=<m(?:i|n|row|sub|sup|subsup|frac)\b)"
+    r"(</(?:mi|mn|msub|msup|mfrac|mrow)>)?(?<!<msub>)(<mi>(?:ln|log)</mi>)(?=<m(?:i|n|row|sub|sup|subsup|frac)\b)"
 )
 _THIN_SPACE = '<mspace width="0.167em"/>'
 _WITH_SIGNS = re.compile(r"([(\[]?)(<math\b.*?</math>)([.,;:)\]]*)", re.DOTALL)
@@ -73,9 +73,9 @@ def mathml(latex: str, display: str) -> str:
     """A formula as MathML; display: block or inline."""
     # The converter would make one line of a pair as high as what it encloses, and the other not.
     paired = latex.replace(r"\lvert", r"\left|").replace(r"\rvert", r"\right|")
-    # It knows no sized braces.
-    paired = _SIZED.sub(lambda side: r"\left" if side[1] == "l" else r"\right", paired)
-    html = str(converter.convert(paired, display=display))
+    # It knows no sized braces, and takes infinity for an operator, with space around it.
+    html = str(converter.convert(_SIZED_BRACE.sub("", paired), display=display))
+    html = html.replace("<mo>&#x0221E;</mo>", "<mi>&#x0221E;</mi>")
     # Nor the space that separates the name of a function from its argument.
     html = _NAMED_FUNCTION.sub(_spaced, html)
     # A bar or tilde that is not called an accent floats far above its letter.

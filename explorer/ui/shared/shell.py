@@ -30,7 +30,7 @@ _KNOWN = state.Slot[int | None]("runs_read", None)
 # that their labels stand on one line. No paragraph and no title ends in a line of one word. On a phone the
 # name of a run has a line of its own. The name of a chosen run or rule may be longer than its box is wide:
 # the box is as high as all names. Formats are listed in columns. A link to another view of the same page is
-# not the current page.
+# not the current page. The icon of a link begins where text begins.
 _READABLE = """
 [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p,
 [data-testid="stButtonGroup"] button { color: inherit !important; }
@@ -53,6 +53,8 @@ _READABLE = """
 [data-testid="stButtonGroup"] [data-variant="segmented_control"] { min-height: 2.5rem; }
 [data-testid="stPageLink-NavLink"] :is(span:has(p), [data-testid="stMarkdownContainer"], p) {
   white-space: normal; }
+[data-testid="stMain"] [data-testid="stPageLink"]:not(.st-key-starts *, .st-key-crumbs *) a {
+  position: relative; left: -.5rem; }
 .st-key-starts { align-items: center; margin-bottom: .75rem; }
 .st-key-starts [data-testid="stPageLink"] a { padding: .45rem .9rem; }
 .st-key-starts > :first-child a { background: #0b62a4; justify-content: center; padding: .55rem 1.4rem; }

@@ -35,8 +35,8 @@ def text_table(
     """Draw a table of texts; all columns but the first are aligned to the right.
 
     max_height: in pixels; a longer table scrolls under its headings. tips: column -> what its heading says
-    under the pointer. stacks: on a phone every row is a block, one line per value, for a table that is too
-    wide there. Negative numbers get a minus sign.
+    under the pointer. stacks: where there is little room every row is a block, one line per value, for a
+    table of many columns. Negative numbers get a minus sign.
     """
     rows = [[str(row[0]), *map(_value, row[1:])] for row in table.rows()]
     data = {
