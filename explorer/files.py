@@ -24,13 +24,14 @@ CANNOT_BE_OPENED = {errno.EISDIR, errno.EACCES, errno.EPERM}
 
 
 @contextmanager
-def replacing(path: Path, *, sync_name: bool = True) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, sync: bool = True, sync_name: bool = True) -> Iterator[BinaryIO]:
     """A binary file that takes the place of `path` when the block ends; an error leaves `path` as it was.
 
     Whatever the block or the disk raises passes through (OSError), and the temporary file is removed. The
     permissions of a file that is replaced stay, and a link stays a link. What is no regular file, such as
     /dev/stdout or a pipe, is written to and not replaced. `sync_name`: fsync the folder, too; who writes
-    several files into one folder may do that once.
+    several files into one folder may do that once. `sync`: wait for the disk at all; a file that can be made
+    again, and whose reader notices that it is damaged, need not survive a power failure.
     """
     target = path.resolve() if path.is_symlink() else path
     if target.exists() and not target.is_file():
@@ -41,18 +42,19 @@ def replacing(path: Path, *, sync_name: bool = True) -> Iterator[BinaryIO]:
     try:
         with temporary.open("xb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        move_into_place(temporary, target, sync_name=sync_name)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        move_into_place(temporary, target, sync_name=sync and sync_name)
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
 
 
-def write_whole(path: Path, content: bytes | bytearray, *, sync_name: bool = True) -> None:
-    """Write `content` to `path`, whole or not at all. Raises OSError."""
-    with replacing(path, sync_name=sync_name) as file:
+def write_whole(path: Path, content: bytes | bytearray, *, sync: bool = True, sync_name: bool = True) -> None:
+    """Write `content` to `path`, whole or not at all. Raises OSError. See `replacing`."""
+    with replacing(path, sync=sync, sync_name=sync_name) as file:
         file.write(content)
 
 

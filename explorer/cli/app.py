@@ -1,6 +1,7 @@
 """`app`: start the Streamlit server, on 127.0.0.1 unless another address is given."""
 
 import argparse
+import gc
 import os
 import re
 import runpy
@@ -49,11 +50,15 @@ def serve(arguments: list[str]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _hang_up_as_terminate()
     sys.argv = ["streamlit", *arguments]
+    # While libraries load. `explorer.ui.warm_up` turns it on again, for a server that has started.
+    gc.disable()
     try:
         runpy.run_module("streamlit", run_name="__main__", alter_sys=True)
     except SystemExit as end:
         if end.code:
             raise
+    finally:
+        gc.enable()
 
 
 def _hang_up_as_terminate() -> None:

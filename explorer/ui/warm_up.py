@@ -45,6 +45,12 @@ class WarmUp(threading.Thread):
 
     def run(self) -> None:
         """Start the services, prepare the first page, and after a pause the others."""
+        with _without_collections():
+            self._load()
+        with _harmless():
+            _baselines()
+
+    def _load(self) -> None:
         # The lock is held from the start: no page may load pandas while Altair is at work here.
         with _short_turns(), _LOADING:
             visit = first_visit.current()
@@ -60,8 +66,6 @@ class WarmUp(threading.Thread):
         for name in LAZY_LIBRARIES:
             importlib.import_module(name)
         freeze_memory()
-        with _harmless():
-            _baselines()
 
     def _start_services(self) -> None:
         try:
@@ -101,6 +105,19 @@ def _short_turns() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(usual)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Keep the garbage collector off while libraries load: it would walk through them again and again.
+
+    That takes a sixth of the processor time up to the first chart. `explorer app` has turned it off before.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Results of simulations beside the index."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,12 @@ def test_the_older_half_goes_when_there_are_too_many(tmp_path: Path, monkeypatch
     assert again.get("e", fail) == (1.0,)
     with pytest.raises(AssertionError, match="again"):
         again.get("a", fail)
+
+
+def test_a_page_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[int] = []
+    monkeypatch.setattr(os, "fsync", waits.append)
+    path = tmp_path / "x.json"
+    Memo(path).get("a", lambda: [0.5])
+    assert Memo(path).get("a", fail) == (0.5,)
+    assert not waits

@@ -1,8 +1,10 @@
 """What the server prepares before the first visit is what the first page asks for."""
 
 import gc
+import runpy
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import streamlit as st
 from app_pages import Opener
 
+from explorer.cli import app as app_command
 from explorer.figures import balance
 from explorer.figures.store import run_query
 from explorer.queries import balance as queries
@@ -75,3 +78,40 @@ def test_the_other_pages_are_imported_and_what_stays_is_not_collected_again(
     assert set(warm_up.LAZY_LIBRARIES) <= modules
     config = Path(__file__).parents[2] / ".streamlit" / "config.toml"
     assert tomllib.loads(config.read_text(encoding="utf-8"))["runner"]["postScriptGC"] is False
+
+
+def test_no_garbage_is_looked_for_until_everything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_on: dict[str, bool] = {}
+
+    def note(name: str) -> None:
+        is_on[name] = gc.isenabled()
+
+    monkeypatch.setattr(warm_up, "OTHER_PAGES", ())
+    monkeypatch.setattr(warm_up.WarmUp, "_start_services", lambda _: note("services"))
+    for name in ("_first_page", "load_pandas", "freeze_memory", "_baselines"):
+        monkeypatch.setattr(warm_up, name, partial(note, name))
+    prepare()
+    loading = dict.fromkeys(("services", "_first_page", "load_pandas", "freeze_memory"), False)
+    assert is_on == {**loading, "_baselines": True}
+
+
+def test_garbage_is_looked_for_again_where_loading_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise ImportError("broken")
+
+    monkeypatch.setattr(warm_up.WarmUp, "_start_services", lambda _: None)
+    monkeypatch.setattr(warm_up, "_first_page", fail)
+    with pytest.raises(ImportError):
+        warm_up.WarmUp(rest_after_s=0.0, arrival_s=0.0).run()
+    assert gc.isenabled()
+
+
+def test_the_command_loads_streamlit_without_looking_for_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_on: list[bool] = []
+    monkeypatch.setattr(app_command, "_hang_up_as_terminate", lambda: None)
+    monkeypatch.setattr(runpy, "run_module", lambda *_, **__: is_on.append(gc.isenabled()))
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.chdir(Path.cwd())
+    app_command.serve([])
+    assert is_on == [False]
+    assert gc.isenabled()
