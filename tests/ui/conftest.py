@@ -27,6 +27,16 @@ def one_look_for_components() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_runs_of_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A test that names no folders has an app without runs: with the usual folders its thread would read all
+    shipped runs into the user's own index, for as long as a hundred tests take."""
+    with pytest.MonkeyPatch.context() as patch:
+        use_folders(patch, None, tmp_path_factory.mktemp("nowhere"))
+        yield
+        shut_down(Settings.from_environment())
+
+
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four arms of two seeds."""
