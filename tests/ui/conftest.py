@@ -1,18 +1,16 @@
 """Run folders, and the app on top of them without a browser."""
 
-import fcntl
 import functools
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import shipped_index
 from app_pages import SHIPPED, Opener, opened, use_folders, write_arms
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
-from explorer.store import Index
 from explorer.ui.server.services import shut_down
 from explorer.ui.server.settings import Settings
 
@@ -118,20 +116,8 @@ def open_app(
 
 @pytest.fixture(scope="session")
 def shipped_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Own runs and index beside the shipped runs, which one worker reads for all tests of all workers."""
-    folder, shared = tmp_path_factory.mktemp("shipped"), tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    index = shared / "shipped.duckdb"
-    with (shared / "shipped.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not index.exists():
-            with Index.open(folder / "index.duckdb") as built:
-                built.ingest([SHIPPED])
-            shutil.copyfile(folder / "index.duckdb", index)
-        else:
-            shutil.copyfile(index, folder / "index.duckdb")
-    return folder
+    """Own runs and index beside the shipped runs."""
+    return shipped_index.copied(tmp_path_factory, tmp_path_factory.mktemp("shipped")).parent
 
 
 @pytest.fixture
