@@ -81,7 +81,8 @@ def move(model: torch.nn.Module) -> None:
 
 
 def outcome(config: RunConfig, corpus: Corpus) -> str | None:
-    """The exception of two steps in bf16, one that samples and one that does not; None if there is none."""
+    """The exception of two steps in bf16; None if there is none. The first one samples and accumulates, the
+    second one does neither."""
 
     def autocast(device: torch.device) -> torch.autocast:
         return torch.autocast(GPU, dtype=torch.bfloat16)
@@ -96,8 +97,9 @@ def outcome(config: RunConfig, corpus: Corpus) -> str | None:
         model.reset_bias(balancer.neutral_bias)
         optimizer = make_optimizer(model, config)
         try:
-            for step in (0, 1):
-                train_step(model, optimizer, balancer, config, corpus, step, 1e-3)
+            for step, accumulation in ((0, training.gradient_accumulation_steps), (1, 1)):
+                one = config.with_settings({"training.gradient_accumulation_steps": accumulation})
+                train_step(model, optimizer, balancer, one, corpus, step, 1e-3)
         except Exception as error:
             return f"{type(error).__name__}: {error}".splitlines()[0]
         return None

@@ -1,18 +1,16 @@
 """Run folders, and the app on top of them without a browser."""
 
-import fcntl
 import functools
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import shipped_index
 from app_pages import SHIPPED, Opener, opened, use_folders, write_arms
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
-from explorer.store import Index
 from explorer.ui.server.services import shut_down
 from explorer.ui.server.settings import Settings
 
@@ -25,6 +23,16 @@ def one_look_for_components() -> Iterator[None]:
         found = functools.cache(manifest_scanner.scan_component_manifests)
         patch.setattr(manifest_scanner, "scan_component_manifests", found)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_runs_of_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A test that names no folders has an app without runs: with the usual folders its thread would read all
+    shipped runs into the user's own index, for as long as a hundred tests take."""
+    with pytest.MonkeyPatch.context() as patch:
+        use_folders(patch, None, tmp_path_factory.mktemp("nowhere"))
+        yield
+        shut_down(Settings.from_environment())
 
 
 @pytest.fixture(scope="session")
@@ -108,20 +116,8 @@ def open_app(
 
 @pytest.fixture(scope="session")
 def shipped_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Own runs and index beside the shipped runs, which one worker reads for all tests of all workers."""
-    folder, shared = tmp_path_factory.mktemp("shipped"), tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    index = shared / "shipped.duckdb"
-    with (shared / "shipped.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not index.exists():
-            with Index.open(folder / "index.duckdb") as built:
-                built.ingest([SHIPPED])
-            shutil.copyfile(folder / "index.duckdb", index)
-        else:
-            shutil.copyfile(index, folder / "index.duckdb")
-    return folder
+    """Own runs and index beside the shipped runs."""
+    return shipped_index.copied(tmp_path_factory, tmp_path_factory.mktemp("shipped")).parent
 
 
 @pytest.fixture

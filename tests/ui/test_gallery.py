@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from app_pages import Opener, charts, words, write_arms
 from sentences import sentence
+from shipped_tables import table as shipped_table
 from store_runs import write_run
 
 from explorer.figures.arms import run_from_row
@@ -16,37 +17,17 @@ from explorer.figures.one_step import update_sentence
 from explorer.figures.views.gallery import ShippedRuns
 from explorer.metrics import LAST_RECORDED, max_vio
 from explorer.queries.runs import list_runs
-from explorer.recording import RunFolder
 from explorer.store import Index
 from explorer.ui.gallery.text import SECTIONS
 from explorer.ui.shared.panels import KEY
-
-SHIPPED = Path(__file__).parents[2] / "data" / "runs"
-NEEDED = (
-    "none-seed0",
-    "loss_free-seed0",
-    "loss_free-bias_update_rate-0.0003-seed0",
-    "loss_free-bias_update_rate-0.03-seed0",
-    "aux_loss-seed0",
-    "aux_loss-scope-sequence-seed0",
-    "expert_choice-seed0",
-)
-
-
-@pytest.fixture(scope="module")
-def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shipped")
-    for name in NEEDED:
-        (folder / f"standard-{name}").symlink_to(SHIPPED / f"standard-{name}")
-    return folder
 
 
 def test_a_section_points_at_no_file_that_a_visitor_of_the_app_cannot_open() -> None:
     assert not [section.number for section in SECTIONS if "docs/" in section.paper + section.page]
 
 
-def test_every_figure_that_has_data_is_drawn_and_the_others_say_why(open_app: Opener, shipped: Path) -> None:
-    app = open_app(shipped, "gallery")
+def test_every_figure_that_has_data_is_drawn_and_the_others_say_why(open_shipped: Opener) -> None:
+    app = open_shipped("gallery")
     panels = app.session_state[KEY].panels
     assert list(panels) == [f"gallery-{n}" for n in (1, 2, 3, 4, 5, 6, 9)]
     assert charts(app) == len(panels)
@@ -74,7 +55,7 @@ def test_only_finished_shipped_runs_are_drawn(tmp_path: Path) -> None:
 
 def _one_step_is_that_of_the_run(table: pl.DataFrame) -> None:
     """Every bias moves by u against its load, as Algorithm 1 says, in the numbers of the run's own files."""
-    loads = RunFolder(SHIPPED / "standard-loss_free-seed0").read("expert_loads")
+    loads = shipped_table("loss_free-seed0", "expert_loads")
     now = loads.filter((pl.col("step") == table["step"][0]) & (pl.col("layer") == 0)).sort("expert")
     assert table["tokens"].to_list() == now["tokens"].to_list()
     mean = now["tokens"].sum() / now.height
@@ -84,7 +65,7 @@ def _one_step_is_that_of_the_run(table: pl.DataFrame) -> None:
 
 def _batches_are_those_of_the_counts(table: pl.DataFrame) -> None:
     """The whole step and one sequence, counted here without SQL."""
-    rows = RunFolder(SHIPPED / "standard-loss_free-seed0").read("sequence_loads").filter(split="train")
+    rows = shipped_table("loss_free-seed0", "sequence_loads").filter(split="train")
     steps = sorted(rows["step"].unique())[-LAST_RECORDED:]
     kept = rows.filter(pl.col("step").is_in(steps)).sort("step", "micro_batch", "sequence", "layer", "expert")
     counts = kept["tokens"].to_numpy().reshape(len(steps), -1, 4, 16)
