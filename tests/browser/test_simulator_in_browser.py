@@ -213,7 +213,15 @@ def test_the_theory_draws_the_same_rows(playground: Page, rule: str) -> None:
     assert counted == [2, 2, 1, 3, 1, 1]
 
 
+CHART = ".st-key-panel-playground-max-vio svg.marks"
 LINES = ".st-key-panel-playground-max-vio .mark-line path"
+# From now on `window.drawings` counts how often the chart changes.
+COUNT_DRAWINGS = f"""() => {{
+    window.drawings = 0;
+    const count = () => {{ window.drawings += 1; }};
+    const all = {{ subtree: true, childList: true, attributes: true, characterData: true }};
+    new MutationObserver(count).observe(document.querySelector('{CHART}'), all);
+}}"""
 
 
 def lines(page: Page) -> list[float]:
@@ -269,10 +277,12 @@ def test_a_chart_follows_a_slider_before_the_server_knows(page: Page, app: AppSe
     during = picture_of_browser(page, panel, "0.01")
     assert sent == []
     assert "u=0.001" in panel.inner_text()
+    page.evaluate(COUNT_DRAWINGS)
     page.mouse.up()
     expect(panel.get_by_text("A: sign u=0.01 is near")).to_be_visible()
-    # The server's answer confirms the picture, which stays.
+    # The server's answer confirms the picture, which stays, and is not drawn once more.
     assert picture_of_browser(page, panel, "0.01") == during
+    assert page.evaluate("window.drawings") == 0
     # Until the pointer asks the chart.
     panel.locator("svg.marks").hover()
     after = picture_of_server(page)

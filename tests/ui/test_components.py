@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from explorer.ui.components import modules
+from explorer.ui.server import preload
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = (
@@ -100,7 +101,7 @@ def test_components_share_one_instance_of_the_page_state() -> None:
 def test_every_file_belongs_to_a_component_and_is_packaged() -> None:
     used = {name for entry in ENTRIES for name in names(modules.FOLDER / entry, modules.FOLDER)}
     files = {file.relative_to(modules.FOLDER).as_posix() for file in modules.FOLDER.rglob("*.js")}
-    assert files == used | {"loader.js", "near_first.js"}
+    assert files == used | {"loader.js", *preload.VIEW_SCRIPTS.values()}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     patterns = project["tool"]["setuptools"]["package-data"]["explorer"]
     packaged = {file for pattern in patterns for file in (ROOT / "explorer").glob(pattern)}

@@ -7,6 +7,7 @@ from app_pages import Opener
 from sentences import sentence
 
 from explorer.charts.dragged import PARAM, PARTS
+from explorer.figures.panel import Panel
 from explorer.figures.store import Store
 from explorer.figures.views import playground as playground_view
 from explorer.figures.views import playground_choices as choices
@@ -50,6 +51,31 @@ def test_a_position_changes_the_job_into_that_of_its_option(key: str) -> None:
             assert found["reference"] is None
             expected["reference"] = None
         assert found == expected
+
+
+def others(values: dict[str, str]) -> dict[str, list[list[dict[str, Any]]]]:
+    """Panel -> rows of its data sets that the browser does not bring."""
+    asked = playground_view.questions(playground_view.settings_of(values))
+    result = {}
+    for key, question in asked.items():
+        panel = question.answer(NO_STORE)
+        assert isinstance(panel, Panel)
+        assert panel.on_page
+        frames = panel.on_page.datasets.values()
+        result[key] = [frame.to_dicts() for frame in frames if set(frame.columns) not in PARTS.values()]
+    return result
+
+
+@pytest.mark.parametrize("key", [key for key in dragging.SLIDERS if key != "seed"])
+def test_rows_that_the_browser_does_not_bring_are_the_same_for_all_positions(key: str) -> None:
+    """The server's rows are not drawn while the browser's are shown."""
+    now = NOW | {"swA": "100.sign.1e-3", "N": "8", "K": "1"}
+    now |= {name: value for name, value in {"A": "rms", "B": "smebu"}.items() if name != key}
+    options = choices.options_of(choices.BY_KEY[key], now)
+    expected = others(now)
+    assert [rows for sets in expected.values() for rows in sets if rows], "a change of rule is marked"
+    for option in (options[0], options[-1]):
+        assert others(now | {key: option}) == expected
 
 
 def test_what_the_server_would_choose_otherwise_is_left_to_it() -> None:

@@ -24,6 +24,8 @@ from explorer.ui.shared.panels import KEY
 
 PAGE_CHARTS = 6
 THEORY_CHARTS = 10
+THEORY_CHARTS_OF_RATE = 7
+"""Those of the descent; the others learn online, at a rate of their own."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -99,6 +101,9 @@ def test_a_change_of_a_control_leaves_the_preset(open_app: Opener) -> None:
     assert "Your own settings" in words(app)
 
 
+CONTROLS = {"N", "uA", "uB", "at"}
+
+
 def drawn(app: AppTest) -> set[object]:
     """Every sentence, every table, and every chart with its rows."""
     elements = [*app.get("vega_lite_chart"), *app.get("bidi_component")]
@@ -120,9 +125,21 @@ def test_a_number_draws_what_it_changes_and_no_other_control(
     (app.slider if key == "at" else app.select_slider)(key=key).set_value(option).run()
     assert not app.exception
     assert charts(app) == PAGE_CHARTS
-    assert not [slider for slider in app.select_slider if slider.key == "N"]
+    assert not [control for control in (*app.select_slider, *app.slider) if control.key in CONTROLS]
     fresh = drawn(open_app(page="playground", **query, **{key: option}))
     assert fresh - before, "the control changes something"
+    assert fresh - before <= drawn(app) <= fresh
+
+
+def test_the_rate_of_theory_draws_what_it_changes_and_no_other_control(open_app: Opener) -> None:
+    app = open_app(page="theory", tT="64", tS="100")
+    before = drawn(app)
+    app.select_slider(key="u").set_value("5e-2").run()
+    assert not app.exception
+    assert charts(app) == THEORY_CHARTS_OF_RATE
+    assert not [*app.select_slider, *app.selectbox]
+    fresh = drawn(open_app(page="theory", tT="64", tS="100", u="5e-2"))
+    assert fresh - before, "the rate changes something"
     assert fresh - before <= drawn(app) <= fresh
 
 

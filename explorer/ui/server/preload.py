@@ -2,7 +2,8 @@
 
 Streamlit's page names the scripts that every app needs; those of an element are requested only when the first
 such element has arrived, and then take as long as everything before. So the page names them too, after all
-others, and imports them. Those of Vega are then told to draw what is in the window first (`near_first.js`).
+others, and imports them. Vega is then told to draw what is in the window first (`near_first.js`) and no rows
+that would not be seen (`replaced_rows.js`).
 """
 
 import re
@@ -36,7 +37,9 @@ OF_PAGE = {
 """Path of a page -> the scripts of what else it shows first."""
 VEGA = "embed."
 """The script whose module has Vega."""
-NEAR_FIRST = Path(__file__).parents[1] / "components" / "near_first.js"
+_COMPONENTS = Path(__file__).parents[1] / "components"
+VIEW_SCRIPTS = {"drawNearFirst": "near_first.js", "holdReplacedRows": "replaced_rows.js"}
+"""Function that changes Vega's class of views -> the script that has it, in the order of their calls."""
 _AS_IT_IS = {b"accept-encoding", b"if-none-match", b"if-modified-since"}
 """What a request says that would bring the page compressed, or as an earlier start of the server wrote it:
 without these scripts, or without the report of a first visit (`server.first_visit`)."""
@@ -109,8 +112,12 @@ def _links(entries: tuple[str, ...], static: Path) -> bytes:
     tags = "".join(tag.format(name) for name in scripts(static, entries))
     # It runs after the page's own script: what it imports is at hand when an element asks for it.
     imports = "".join(_import(name) for name in _files(static, entries))
-    script = NEAR_FIRST.read_text(encoding="utf-8") + imports
+    script = "".join(map(_text, VIEW_SCRIPTS.values())) + imports
     return f'{tags}<script type="module">{script}</script>'.encode() if tags else b""
+
+
+def _text(script: str) -> str:
+    return (_COMPONENTS / script).read_text(encoding="utf-8")
 
 
 def links(page: str, static: Path = STATIC) -> bytes:
@@ -126,7 +133,8 @@ def entries_of(page: str) -> tuple[str, ...]:
 def _import(name: str) -> str:
     """Read a script in; Vega's class of views is known by its name, wherever the module has it."""
     find = "Object.values(module).find((part) => part?.vega?.View)?.vega.View"
-    then = f".then((module) => {{const view = {find};if (view) drawNearFirst(view);}})"
+    change = "".join(f"{function}(view);" for function in VIEW_SCRIPTS)
+    then = f".then((module) => {{const view = {find};if (view) {{{change}}}}})"
     return f'import("./static/js/{name}"){then if name.startswith(VEGA) else ""}.catch(() => {{}});'
 
 

@@ -8,6 +8,11 @@ from explorer.figures.views import theory as view_of
 from explorer.ui.shared import controls, panels, show, state, store, urls
 from explorer.ui.theory import dragging, text
 
+SEATS, DISTANCE, FOLLOWER = "theory_seats", "theory_distance", "theory_follower"
+PANELS = {name: f"theory_{name}" for name in ("account", "moves", "band")}
+"""Panel of the descent -> key of its fragment."""
+DESCENT = (DISTANCE, *PANELS.values())
+
 
 def view() -> None:
     """Tokens and seats, then the problem in formulas, the descent, and learning online."""
@@ -20,23 +25,43 @@ def view() -> None:
 
 @st.fragment
 def descent_and_online() -> None:
-    """Controls, and the pictures that follow them."""
+    """Controls, and the pictures that follow them.
+
+    Those that depend on the rate are fragments with keys: the rate draws them and nothing else, since every
+    element that is drawn costs the browser time.
+    """
     # Its place is above the controls, which decide what it shows.
     picture = st.container()
     rule_row()
     problem()
-    values = state.values(view_of.KEYS)
-    panel_of = view_of.questions(view_of.settings_of(values))
     with picture, show.steady("theory_seat_panels"):
-        seat_panels(panel_of)
+        seat_panels()
     with show.steady("theory"):
-        descent_panels(panel_of)
-        online_panels(panel_of)
-    dragging.follow(values)
+        descent_panels()
+        online_panels(_questions())
+    follow()
 
 
-def seat_panels(panel_of: dict[str, Question]) -> None:
+def draw_rate() -> None:
+    """The end of the callback of the rate."""
+    st.rerun([SEATS, *DESCENT, FOLLOWER])
+
+
+@st.fragment(key=FOLLOWER)
+def follow() -> None:
+    """The component that lets the charts follow the sliders, after the charts whose rows it replaces."""
+    dragging.follow(state.values(view_of.KEYS))
+
+
+def _questions() -> dict[str, Question]:
+    """Every panel, for what the widgets say."""
+    return view_of.questions(view_of.settings_of(state.values(view_of.KEYS)))
+
+
+@st.fragment(key=SEATS)
+def seat_panels() -> None:
     """Who finds a seat by the scores alone, and with the biases that the rule has learned."""
+    panel_of = _questions()
     for key, place in zip(
         ("theory_scores_alone", "theory_seats"), show.in_columns(2, least_px=300), strict=True
     ):
@@ -61,7 +86,7 @@ def rule_row() -> None:
     rule, rate, decay = view_of.RULE
     with st.container(border=True, horizontal=True, vertical_alignment="bottom"):
         controls.draw(rule, view_of.options_of, width=200)
-        controls.draw(rate, view_of.options_of)
+        controls.draw(rate, view_of.options_of, on_change=draw_rate)
         controls.draw(decay, view_of.options_of, width=120)
     grid = st.grid(6, min_column_width=130)
     for choice in view_of.PROBLEM:
@@ -71,24 +96,40 @@ def rule_row() -> None:
         controls.draw_seed(view_of.SEED)
 
 
-def descent_panels(panel_of: dict[str, Question]) -> None:
+def descent_panels() -> None:
     """On frozen tokens, step by step."""
     st.subheader("Distance to the best balanced assignment")
     st.markdown(text.SO_WHAT["dual"])
     st.markdown(text.DUAL_IN_WORDS)
-    pair(panel_of["theory_dual"], panel_of["theory_gap"], theory.DUAL_HOW)
+    distance()
     st.subheader("Predicted decrease and switching benefit per step")
     st.markdown(text.SO_WHAT["account"])
-    show.question(panel_of["theory_account"], stays=True)
+    of_the_descent("account")
     left, right = show.in_columns(2)
     with left:
         st.subheader("Moves between classes of experts")
         st.markdown(text.SO_WHAT["moves"])
-        show.question(panel_of["theory_moves"], stays=True)
+        of_the_descent("moves")
     with right:
         st.subheader("Deviation from the balanced load")
         st.markdown(text.SO_WHAT["band"])
-        show.question(panel_of["theory_band"], stays=True)
+        of_the_descent("band")
+
+
+@st.fragment(key=DISTANCE)
+def distance() -> None:
+    """The dual and its distance to the best assignment."""
+    panel_of = _questions()
+    pair(panel_of["theory_dual"], panel_of["theory_gap"], theory.DUAL_HOW)
+
+
+def of_the_descent(name: str) -> None:
+    """One panel of the descent."""
+
+    def draw() -> None:
+        show.question(_questions()[f"theory_{name}"], stays=True)
+
+    st.fragment(draw, key=PANELS[name])()
 
 
 def online_panels(panel_of: dict[str, Question]) -> None:
