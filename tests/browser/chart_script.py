@@ -1,4 +1,4 @@
-"""A figure whose data grow four times a second, for `test_chart_zoom.py`."""
+"""Two figures whose data grow when the page is asked to draw itself again, for `test_chart_zoom.py`."""
 
 import sys
 from pathlib import Path
@@ -19,8 +19,10 @@ def kept(figure: theme.Figure) -> dict[str, Any]:
     return {"on_select": lambda: None, "selection_mode": theme.zooms(figure)}
 
 
-@st.fragment(run_every=0.25)
+@st.fragment
 def live() -> None:
+    """A timer would redraw it beside the test as well, for as long as a busy machine takes."""
+    st.button("tick")
     state = st.session_state
     state["ticks"] = state.get("ticks", 0) + 1
     bins = 20 + state["ticks"]

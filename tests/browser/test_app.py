@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -67,18 +68,6 @@ def test_the_first_request_to_a_fresh_server_may_be_a_link_with_state(
         server.stop()
 
 
-def test_the_chosen_runs_stay_from_page_to_page(page: Page, app: AppServer) -> None:
-    visit(page, app, "compare?runs=none-seed0&runs=loss_free-seed0")
-    page.get_by_test_id("stTopNavLink").filter(has_text="Replay").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.replay"))
-    settled(page)
-    expect(page.get_by_text("Runs to compare")).not_to_be_visible()
-    page.get_by_test_id("stTopNavLink").filter(has_text="Compare").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.compare"))
-    settled(page)
-    assert "runs=none-seed0&runs=loss_free-seed0" in page.url
-
-
 def all_playheads_at(page: Page, step: int) -> None:
     """Wait until the figures of biases and of the loss have their playhead there."""
     texts = page.locator('[data-testid="stVegaLiteChart"] svg text')
@@ -114,25 +103,42 @@ def follow_the_player(page: Page) -> None:
     assert f"step={shown}" in page.url
 
 
+REPLAY = "replay?run=loss_free-seed0&step=3&runs=none-seed0&runs=loss_free-seed0"
+
+
+@dataclass
+class Traffic:
+    """What a page has asked for, and how large the messages were that the server has sent it."""
+
+    requests: list[str] = field(default_factory=list)
+    sockets: list[str] = field(default_factory=list)
+    received: list[int] = field(default_factory=list)
+
+    def listen(self, page: Page) -> None:
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("websocket", self._listen_to)
+
+    def _listen_to(self, socket: WebSocket) -> None:
+        self.sockets.append(socket.url)
+        socket.on("framereceived", lambda data: self.received.append(len(data)))
+
+
 @pytest.fixture(scope="module")
-def opened(context: BrowserContext, app: AppServer) -> Iterator[tuple[Page, list[int]]]:
-    """A page that opens Replay at step 3, and how large the messages were that the server has sent it."""
-    received: list[int] = []
-
-    def listen(socket: WebSocket) -> None:
-        socket.on("framereceived", lambda data: received.append(len(data)))
-
-    page = context.new_page()
-    page.on("websocket", listen)
-    visit(page, app, "replay?run=loss_free-seed0&step=3")
-    yield page, received
+def opened(context: BrowserContext, app: AppServer) -> Iterator[tuple[Page, Traffic]]:
+    """A page that opens Replay at step 3."""
+    page, traffic = context.new_page(), Traffic()
+    traffic.listen(page)
+    visit(page, app, REPLAY)
+    yield page, traffic
     page.close()
 
 
 @pytest.fixture
-def replay(opened: tuple[Page, list[int]]) -> Page:
-    """Replay at step 3, to which a test before may have left it otherwise."""
+def replay(opened: tuple[Page, Traffic], app: AppServer) -> Page:
+    """Replay at step 3, which a test before may have left otherwise, or left."""
     page, _ = opened
+    if "/replay" not in page.url:
+        visit(page, app, REPLAY)
     step = page.get_by_role("spinbutton", name=sentence("controls.step"))
     step.fill("3")
     step.press("Enter")
@@ -140,10 +146,16 @@ def replay(opened: tuple[Page, list[int]]) -> Page:
     return page
 
 
+def test_a_deep_link_connects_without_trying_addresses(opened: tuple[Page, Traffic], app: AppServer) -> None:
+    _, traffic = opened
+    assert traffic.sockets == [f"{app.url.replace('http', 'ws')}/_stcore/stream"]
+    assert not [url for url in traffic.requests if url.startswith(f"{app.url}/replay/")]
+
+
 def test_moving_the_playhead_sends_no_figure_but_the_bars_and_draws_no_shell_and_figures_follow_the_player(
-    replay: Page, opened: tuple[Page, list[int]]
+    replay: Page, opened: tuple[Page, Traffic]
 ) -> None:
-    page, received = replay, opened[1]
+    page, received = replay, opened[1].received
     all_playheads_at(page, 3)
     page.evaluate("document.querySelector('h1').dataset.mark = 'same'")
     page.evaluate("document.querySelector('[data-testid=stVegaLiteChart]').dataset.mark = 'same'")
@@ -187,6 +199,24 @@ def test_the_address_follows_the_page_and_brings_it_back(context: BrowserContext
         ).to_be_visible()
         assert other.url == address
         other.close()
+
+
+def test_the_replay_comes_down_as_an_animation(replay: Page, tmp_path: Path) -> None:
+    replay.get_by_text(sentence("controls.heatmap_export")).click()
+    with replay.expect_download() as waiting:
+        replay.get_by_role("button", name=sentence("controls.heatmap_gif")).click()
+    waiting.value.save_as(tmp_path / "film.gif")
+    assert (tmp_path / "film.gif").read_bytes().startswith(b"GIF89a")
+
+
+def test_the_chosen_runs_stay_over_a_page_that_does_not_show_them(replay: Page) -> None:
+    # The last test of this page: it leaves Replay, and opening it again costs seconds.
+    page = replay
+    expect(page.get_by_text("Runs to compare")).not_to_be_visible()
+    page.get_by_test_id("stTopNavLink").filter(has_text="Compare").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.compare"))
+    settled(page)
+    assert "runs=none-seed0&runs=loss_free-seed0" in page.url
 
 
 def test_what_a_link_cannot_have_is_said_in_the_page(page: Page, app: AppServer) -> None:

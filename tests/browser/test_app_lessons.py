@@ -18,7 +18,9 @@ SLUG = "too-small-and-too-large"
 """Its first steps are simulations: they need no runs."""
 
 
-def test_a_lesson_from_the_course_to_the_playground_and_back(page: Page, app: AppServer) -> None:
+def test_a_lesson_leads_to_the_playground_keys_turn_its_steps_and_another_setting_wins_on_a_second_visit(
+    page: Page, app: AppServer
+) -> None:
     page.goto(f"{app.url}/lessons")
     expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.lessons"))
     page.get_by_text("5 · An update rate").click()
@@ -38,13 +40,7 @@ def test_a_lesson_from_the_course_to_the_playground_and_back(page: Page, app: Ap
     expect(page.get_by_role("heading", level=1)).to_contain_text("Playground")
     page.wait_for_url(re.compile("uA=1e-4"))
     expect(page.get_by_text(sentence("lessons.too_small_side")).first).to_be_visible()
-
-
-def test_keys_turn_the_steps_and_another_setting_wins_on_a_second_visit(page: Page, app: AppServer) -> None:
-    page.goto(f"{app.url}/lessons?lesson={SLUG}&part=1")
-    page.get_by_role("button", name="Skip").click()
-    page.get_by_text(sentence("controls.open_playground")).click()
-    page.wait_for_url(re.compile("uA=1e-4"))
+    # And back.
     page.get_by_test_id("stTopNavLink").filter(has_text="Lessons").click()
     page.get_by_text("5 · An update rate").click()
     expect(page.get_by_text(sentence("controls.notice")).first).to_be_visible()
@@ -66,22 +62,19 @@ def test_keys_turn_the_steps_and_another_setting_wins_on_a_second_visit(page: Pa
     expect(page.get_by_text("A: sign u=0.02 ").first).to_be_visible()
 
 
-def test_the_menu_leads_from_a_lesson_to_the_course(page: Page, app: AppServer) -> None:
-    page.goto(f"{app.url}/lessons?lesson={SLUG}&part=2")
-    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("lessons.small_rate"))
-    settled(page)
-    page.get_by_test_id("stTopNavLink").filter(has_text="Lessons").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text(sentence("pages.lessons"))
-    assert "lesson=" not in page.url
-    page.go_back()
-    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("lessons.small_rate"))
-
-
-def test_an_open_step_has_no_serious_barrier_in_either_theme(page: Page, app: AppServer) -> None:
+def test_an_open_step_has_no_serious_barrier_in_either_theme_and_the_menu_leads_to_the_course(
+    page: Page, app: AppServer
+) -> None:
     page.emulate_media(color_scheme="dark")
     page.goto(f"{app.url}/lessons?lesson={SLUG}&part=2")
+    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("lessons.small_rate"))
     page.get_by_text("u = 0.001", exact=True).click()
     page.get_by_role("button", name="Show me").click()
     expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(1)
     settled(page)
     assert barriers_in_both_themes(page) == []
+    page.get_by_test_id("stTopNavLink").filter(has_text="Lessons").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(sentence("pages.lessons"))
+    assert "lesson=" not in page.url
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("lessons.small_rate"))

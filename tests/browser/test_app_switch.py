@@ -26,6 +26,9 @@ U = 0.003
 WINDOW = 60
 """Steps: 120 after the switch the biases have taken MaxVio from 1 to below a third."""
 
+POLL_S = 0.25
+"""Page and run are asked this often: each question takes processor time from them."""
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[AppServer]:
@@ -61,7 +64,7 @@ def test_unbalanced_then_loss_free_and_back(context: BrowserContext, server: App
     expect(
         page.get_by_text(re.compile(pattern("train.rule_in_force_since", rule="no balancing", step=0)))
     ).to_be_visible()
-    wait_for(lambda: statuses(server) and last_step(server) > WINDOW + 20)
+    wait_for(lambda: statuses(server) and last_step(server) > WINDOW + 20, POLL_S)
     press(page, "Loss-free", "loss-free 0.003")
     (folder,) = (RunFolder(server.runs / run_id) for run_id in statuses(server))
     (change,) = RunConfig.from_dict(folder.info.config).balancer.schedule
@@ -69,8 +72,8 @@ def test_unbalanced_then_loss_free_and_back(context: BrowserContext, server: App
     expect(page.get_by_role("button", name="Loss-free", exact=True)).to_be_disabled()
     # The rule stands on both live figures, with its word.
     marks = page.locator(f"{CHARTS} svg text", has_text="loss-free 0.003")
-    wait_for(lambda: marks.count() >= 2)
-    wait_for(lambda: last_step(server) > change.step + 3 * WINDOW)
+    wait_for(lambda: marks.count() >= 2, POLL_S)
+    wait_for(lambda: last_step(server) > change.step + 3 * WINDOW, POLL_S)
     press(page, "No balancing", pattern("train.none_since") + " [1-9]")
     page.get_by_role("button", name="Another rule").click()
     field = page.get_by_label("Switch to", exact=True)
@@ -79,7 +82,7 @@ def test_unbalanced_then_loss_free_and_back(context: BrowserContext, server: App
     expect(page.get_by_text(sentence("errors.unknown_balancer")).first).to_be_visible()
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Stop", exact=True).last.click()
-    wait_for(lambda: [s["state"] for s in statuses(server).values()] == ["stopped"])
+    wait_for(lambda: [s["state"] for s in statuses(server).values()] == ["stopped"], POLL_S)
     page.close()
 
     folder = RunFolder(folder.path)

@@ -94,12 +94,3 @@ def test_a_figure_as_a_page_draws_itself_offline(
     assert figure.get_by_text(sentence("controls.vega_editor")).count() == 0
     assert errors == []
     assert len(asked) == 1, asked
-
-
-def test_the_replay_comes_down_as_an_animation(page: Page, app: AppServer, tmp_path: Path) -> None:
-    visit(page, app, "replay?run=loss_free-seed0", "Replay")
-    page.get_by_text(sentence("controls.heatmap_export")).click()
-    with page.expect_download() as waiting:
-        page.get_by_role("button", name=sentence("controls.heatmap_gif")).click()
-    waiting.value.save_as(tmp_path / "film.gif")
-    assert (tmp_path / "film.gif").read_bytes().startswith(b"GIF89a")

@@ -232,38 +232,42 @@ NO_TURNS = """() => {
 }"""
 
 
-def pictures_of_a_visit(context: BrowserContext, url: str) -> list[str]:
-    with context.new_page() as fresh:
-        fresh.goto(url)
-        settled(fresh)
-        return list(fresh.evaluate(PICTURES))
+def pictures_at_rest(page: Page) -> list[str]:
+    """The pictures once more than a second, for which charts out of sight may wait, has changed none."""
+    before: list[str] = []
+    while (now := list(page.evaluate(PICTURES))) != before:
+        before = now
+        page.wait_for_timeout(1200)
+    return now
 
 
 def test_charts_below_the_window_follow_in_their_turn_or_when_they_are_scrolled_to(
     page: Page, context: BrowserContext
 ) -> None:
-    before = page.evaluate(PICTURES)
+    with context.new_page() as fresh:
+        fresh.goto(f"{page.url}&expert=3")
+        settled(fresh)
+        third = list(fresh.evaluate(PICTURES))
     # Without scrolling to them.
     page.get_by_role("button", name="Expert 3", exact=True).click()
-    page.wait_for_url(re.compile("expert=3"))  # a page that has not heard the click has settled, too
-    settled(page)
-    third = pictures_of_a_visit(context, page.url)
-    assert third != before
     page.wait_for_function(DRAWN, arg=third)
-    page.evaluate(NO_TURNS)
     page.get_by_role("button", name="Expert 5", exact=True).click()
-    expect(page.get_by_role("heading", name="Expert 5", exact=True)).to_have_count(1)
-    expect(page.locator(".st-key-microscope_expert")).to_contain_text("Replay this run with expert 5")
+    page.wait_for_url(re.compile("expert=5"))  # a page that has not heard the click has settled, too
+    page.wait_for_function(f"(pictures) => !({DRAWN})(pictures)", arg=third)
+    settled(page)
+    fifth = pictures_at_rest(page)
+    page.evaluate(NO_TURNS)
+    page.get_by_role("button", name="Expert 3", exact=True).click()
+    expect(page.get_by_role("heading", name="Expert 3", exact=True)).to_have_count(1)
+    expect(page.locator(".st-key-microscope_expert")).to_contain_text("Replay this run with expert 3")
     page.wait_for_timeout(300)
-    assert page.evaluate(PICTURES) == third, "they wait"
+    assert page.evaluate(PICTURES) == fifth, "they wait"
     chart = page.locator(".st-key-panel-microscope-load").get_by_test_id("stVegaLiteChart")
     old = chart.locator("svg").inner_html()
     chart.scroll_into_view_if_needed()
     expect(chart.locator("svg")).not_to_have_js_property("innerHTML", old)
     page.evaluate("turnsAgain()")
-    page.wait_for_url(re.compile("expert=5"))
-    settled(page)
-    page.wait_for_function(DRAWN, arg=pictures_of_a_visit(context, page.url))
+    page.wait_for_function(DRAWN, arg=third)
 
 
 def test_a_chart_that_is_enlarged_fills_the_window(page: Page) -> None:

@@ -217,6 +217,25 @@ def test_a_report_that_python_has_heard_is_not_told_again(page: Page) -> None:
     expect_state(page, step=51, reports=1)
 
 
+# The next report of the main player does not reach Python.
+LOSE_ONE = f"""() => {{
+    const {{ component }} = {PLAYER}.players.get('main'), tell = component.setTriggerValue;
+    window.lost = [];
+    component.setTriggerValue = (_, report) => {{
+        window.lost.push(report.expert);
+        component.setTriggerValue = tell;
+    }};
+}}"""
+
+
+def test_a_lost_report_is_told_again_when_only_the_expert_changed(page: Page) -> None:
+    stage(page).focus()
+    page.evaluate(LOSE_ONE)
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("window.lost") == [0]
+    expect_state(page, step=50, expert=0)
+
+
 def test_keys(page: Page) -> None:
     stage(page).focus()
     for key, column in (

@@ -2,8 +2,9 @@
 
 Niced beside other tests, a training gets a quarter of its share, and its page draws for as long as that
 takes: here it has all of it. With a pause, it rests after each step: a test that needs a training that goes
-on, not one that gets far, leaves the processors to the page. The Train page ticks once a second, half as
-often as for users: a tick costs server and browser a third of a second, and no test asks how often it comes.
+on, not one that gets far, leaves the processors to the page. The Train page ticks every two
+seconds, a quarter as often as for users: a tick costs server and browser a third of a second, and no test
+asks how often it comes.
 """
 
 import sys
@@ -19,7 +20,7 @@ from explorer.ui.train import page as train_page
 
 RESTING = Path(__file__).with_name("resting_trainer.py")
 PAUSE_S = sys.argv.pop(1)
-TICK_S = 1.0
+TICK_S = 2.0
 
 
 def launched(job: Job, command: Sequence[str] | None = None, niceness: int = 0) -> LocalProcess:

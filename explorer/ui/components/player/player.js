@@ -37,6 +37,8 @@ export class Player {
   frames = 0;
   /** The step that Python has named last; null where it names none. */
   heard = null;
+  /** The expert that Python has named last. */
+  heardExpert = null;
   again = 0;
 
   constructor(root) {
@@ -134,8 +136,9 @@ export class Player {
   sync({ step, expert }) {
     waiting.delete(this.id);
     this.heard = step;
+    this.heardExpert = expert;
     // The report has arrived: whatever moves the step next is not to be taken back.
-    if (step === this.known.step) clearTimeout(this.again);
+    if (this.hasHeard(this.known)) clearTimeout(this.again);
     if (expert !== this.known.expert) {
       this.known.expert = expert;
       this.expert = expert;
@@ -169,10 +172,15 @@ export class Player {
   tell(report, nth) {
     clearTimeout(this.again);
     this.component.setTriggerValue(REPORT_EVENT, report);
-    if (this.heard === null || this.heard === report.step || nth === TRIES) return;
+    if (this.heard === null || this.hasHeard(report) || nth === TRIES) return;
     this.again = setTimeout(() => {
-      if (this.heard !== report.step && !this.playing && !this.dragging) this.tell(report, nth + 1);
+      if (!this.hasHeard(report) && !this.playing && !this.dragging) this.tell(report, nth + 1);
     }, AGAIN_MS);
+  }
+
+  /** Whether Python has answered with this step and this expert. */
+  hasHeard({ step, expert }) {
+    return this.heard === step && this.heardExpert === expert;
   }
 
   // --- moving -------------------------------------------------------------------------------
