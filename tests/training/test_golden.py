@@ -2,7 +2,9 @@
 
 The references and properties say what is right; this says what changed. Another processor rounds
 differently, and a token between two experts may then go the other way: the first steps must agree
-exactly in their counts, later ones nearly. After a change that is meant: tests/support/golden/series.py.
+exactly in their counts, step 24 nearly. By step 49 some strategies have moved half of the assignments to
+other experts on another processor; losses (within 0.03 %) and biases (within 0.009) still agree.
+After a change that is meant: tests/support/golden/series.py.
 """
 
 import json
@@ -22,12 +24,12 @@ GOLDEN = json.loads(FILE.read_text(encoding="utf-8"))
 def test_a_strategy_trains_as_it_did(name: str) -> None:
     found, golden = series(name), GOLDEN[name]
     assert found["lm_loss"][:10] == pytest.approx(golden["lm_loss"][:10], rel=1e-4)
-    assert found["lm_loss"] == pytest.approx(golden["lm_loss"], rel=5e-3)
+    assert found["lm_loss"] == pytest.approx(golden["lm_loss"], rel=1e-3)
     assert found["tokens"].keys() == golden["tokens"].keys()
     for step, tokens in golden["tokens"].items():
         moved = np.abs(np.array(found["tokens"][step]) - np.array(tokens)).sum(-1)
         # Of 256 assignments a layer; one token that goes the other way counts twice.
-        assert moved.max() <= (0 if int(step) <= 2 else 12), step
+        assert moved.max() <= (0 if int(step) <= 2 else 24), step
     if golden["expert_bias"] is None:
         assert found["expert_bias"] is None
     else:

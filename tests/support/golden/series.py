@@ -40,7 +40,7 @@ def series(name: str) -> dict[str, Any]:
     last = loads.get(STEPS - 1)
     return {
         "lm_loss": [round(r.lm_loss, 6) for r in recorder.of(StepRecord)],
-        "tokens": {str(s): loads[s].tokens_LE.tolist() for s in (0, 1, 2, 24, 49) if s in loads},
+        "tokens": {str(s): loads[s].tokens_LE.tolist() for s in (0, 1, 2, 24) if s in loads},
         "dropped": int(np.sum(dropped)) if dropped else None,
         "expert_bias": None
         if last is None or last.expert_bias_LE is None
