@@ -11,7 +11,7 @@ class CountedTerm:
 
     key: str = "bias"
     title: str = "Expert bias"
-    more: str = ""
+    note: str = ""
     reads: list[str] = field(default_factory=list)
 
     @property

@@ -55,7 +55,7 @@ def test_a_cancelled_import_leaves_nothing(tmp_path: Path) -> None:
     file = tmp_path / "routes.jsonl"
     sample = SAMPLES["moe_routes"][1](tmp_path).path.read_bytes().splitlines(keepends=True)
     lines = b"".join(line for line in sample if b"topk_ids" in line and line.endswith(b"\n"))
-    file.write_bytes(lines * (20_000_000 // len(lines)))
+    file.write_bytes(lines * (100_000_000 // len(lines)))
     child = ImportProcess(import_arguments(file, tmp_path / "runs", "moe_routes", {"num_experts": "8"}))
     wait_for(lambda: child.progress() != (0, 0) or not child.is_open)
     assert child.is_open, "the file is long enough to be interrupted"
