@@ -30,8 +30,8 @@ def replacing(path: Path, *, sync: bool = True, sync_name: bool = True) -> Itera
     Whatever the block or the disk raises passes through (OSError), and the temporary file is removed. The
     permissions of a file that is replaced stay, and a link stays a link. What is no regular file, such as
     /dev/stdout or a pipe, is written to and not replaced. `sync_name`: fsync the folder, too; who writes
-    several files into one folder may do that once. `sync`: wait for the disk at all; a file that can be made
-    again, and whose reader notices that it is damaged, need not survive a power failure.
+    several files into one folder may do that once. `sync`: fsync at all; a file that can be made again, and
+    whose reader notices damage, need not survive a power failure.
     """
     target = path.resolve() if path.is_symlink() else path
     if target.exists() and not target.is_file():

@@ -20,7 +20,7 @@ VERDICT_INKS: dict[str, Ink] = {
 }
 WIDE_COLUMNS, NARROW_COLUMNS = 4, 3
 TILE_PX, HEADING_PX, GAP_PX, LINE_PX = 29, 26, 3, 11
-"""Heights on a narrow page, and the gap between tiles; fewer rows of a wide page share the same height."""
+"""Heights on a narrow page, and the gap between tiles; a wide page has fewer rows in the same height."""
 LINE_LETTERS = 18
 _IS_NARROW_GRID = "width < 700"
 ROW_PX, HEAD_PX, MARK_PX, AXIS_PX = 92, 16, 44, 20
@@ -75,7 +75,7 @@ def _tiles(tiles: pl.DataFrame, row_px: str) -> list[alt.Chart]:
             alt.Tooltip("claim:N", title="text"),
             alt.Tooltip("verdict:N"),
             alt.Tooltip("effect:N"),
-            alt.Tooltip("id:N", title="in addresses"),
+            alt.Tooltip("id:N", title="id in URLs"),
         ],
     )
     rects = base.mark_rect(cornerRadius=4).encode(
@@ -115,12 +115,12 @@ def _headings(headings: pl.DataFrame, row_px: str) -> alt.Chart:
 
 
 def _before(rows: Sequence[int]) -> list[int]:
-    """How many rows of tiles stand above those of each verdict."""
+    """The number of rows of tiles above those of each verdict."""
     return [sum(rows[:i]) for i in range(len(rows))]
 
 
 def _two_lines(name: str) -> str:
-    """A name as a narrow tile has room for it: a long one breaks near its middle."""
+    """A name as a narrow tile shows it: a long one is broken near its middle."""
     spaces = [i for i, letter in enumerate(name) if letter == " "]
     if len(name) <= LINE_LETTERS or not spaces:
         return name

@@ -13,8 +13,8 @@ MISSING = (
     "Train again to see them."
 )
 HOW_TO_PROBE = (
-    "A run keeps one if it trains with “probe tokens” at 1024 (Train page, Training; on the command line "
-    "--set training.probe_tokens=1024)."
+    "A run keeps a probe batch if it trains with “probe tokens” set to 1024 (Train page, Training; on the "
+    "command line --set training.probe_tokens=1024)."
 )
 """How a run gets a probe batch."""
 

@@ -8,15 +8,15 @@ LETTER_PX, LINE_PX = 5.9, 12.0
 """About the size of a letter at 11 pixels."""
 NEAR_PX, FAR_PX = 11.0, 20.0
 AWAY_PX = (34.0, 50.0, 66.0)
-"""Distances of places that need a line from the point to the word."""
+"""Distances from the point, for places where the word needs a line to it."""
 POINT_PX = 9.0
 """About the radius of a mark, where such a line begins."""
 LEADER_FROM_PX = 24.0
 WORD_COST, MARK_COST, LINE_COST, FAR_COST, STRAY_COST = 6.0, 4.0, 0.3, 60.0, 120.0
 NAMELESS_COST = 20.0
-"""Of a word that lies nearer to a mark without a word of its own."""
+"""Of a word that lies nearer to another mark, one without a word of its own."""
 AWAY_COST = 3.0
-"""Per pixel of a place that needs a line: more than a crowded place nearby, less than a covered word."""
+"""Per pixel of distance if a line is needed: more than a crowded place nearby, less than a covered word."""
 LINE_SAMPLES, LEADER_SAMPLES = 24, 8
 Line = tuple[tuple[float, float], tuple[float, float]]
 
@@ -145,7 +145,7 @@ def _cheapest(
         for dot in line:
             cost += WORD_COST * sum(map(dot.shared, words_near))
             cost += MARK_COST * sum(map(dot.shared, marks_of_others))
-        # A word that lies nearer to another point would be read as that one's, unless a line says whose.
+        # A word that lies nearer to another point would be read as belonging to it, unless there is a line.
         limit = NEAR_PX if line else box.distance(word.x, word.y)
         cost += STRAY_COST * sum(box.distance(*other) < limit for other in named)
         cost += NAMELESS_COST * sum(box.distance(*other) < limit for other in nameless)

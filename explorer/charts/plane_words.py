@@ -1,4 +1,4 @@
-"""The words in the dilemma plane: the coefficient of every point, and what stands for MaxVio 0."""
+"""The words in the dilemma plane: the coefficient of every point, and the label for MaxVio 0."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -56,7 +56,7 @@ def coefficients(
 def _offsets(
     suffix: str, words: Sequence[tuple[str, float, float]], places: Sequence[tuple[float, float]]
 ) -> list[pl.Series]:
-    """Columns of one layout: from the point to its word, and the ends of the line between them, if any."""
+    """Columns of one layout: the offset from point to word, and the ends of the line between them, if any."""
     lines = [leader(text, *place) for (text, *_), place in zip(words, places, strict=True)]
     ends = [(None,) * 4 if line is None else (*line[0], *line[1]) for line in lines]
     columns = dict(zip(("dx", "dy"), zip(*places, strict=True), strict=True))

@@ -144,7 +144,7 @@ alt.FacetedEncoding.__deepcopy__ = _itself  # type: ignore[attr-defined]
 
 
 def without_legend(spec: Spec) -> Spec:
-    """The same figure without its legend of colours, which serves several."""
+    """The same figure without its colour legend: one legend serves several figures."""
     layers = [_no_legend(layer) for layer in spec.vega.get("layer", ())]
     return replace(spec, vega={**spec.vega, "layer": layers})
 

@@ -50,7 +50,7 @@ def serve(arguments: list[str]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _hang_up_as_terminate()
     sys.argv = ["streamlit", *arguments]
-    # While libraries load. `explorer.ui.warm_up` turns it on again, for a server that has started.
+    # Off while libraries load; `explorer.ui.warm_up` turns it on again once the server has started.
     gc.disable()
     try:
         runpy.run_module("streamlit", run_name="__main__", alter_sys=True)

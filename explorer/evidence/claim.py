@@ -80,9 +80,9 @@ class Claim:
     """One claim in our words."""
 
     id: str
-    """What addresses and files call it."""
+    """Its id in addresses and files."""
     name: str
-    """A few words that pages call it by."""
+    """Its short name on the pages."""
     text: str
     source: Source
     comparisons: tuple[Comparison, ...] = ()

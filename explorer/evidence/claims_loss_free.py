@@ -75,14 +75,14 @@ CLAIMS = (
     ),
     Claim(
         id="A4",
-        name="Model sizes of the paper",
+        name="Model sizes in the paper",
         text="The experiments cover two sizes, 1B and 3B parameters.",
         source=LOSS_FREE,
         not_testable="A statement about the paper; it is on its configuration card.",
     ),
     Claim(
         id="A5",
-        name="Training tokens of the paper",
+        name="Training tokens in the paper",
         text="The 1B model was trained on 100B tokens, the 3B model on 200B.",
         source=LOSS_FREE,
         published="1,152 sequences × 2,048 tokens × 40,000 steps are 94.4B tokens; 3B: 200.0B.",

@@ -143,7 +143,7 @@ CLAIMS = (
     ),
     Claim(
         id="C6",
-        name="Leak of expert choice",
+        name="Leak in expert choice",
         text="Expert choice leaks information about later tokens.",
         source=LOSS_FREE,
         comparisons=(

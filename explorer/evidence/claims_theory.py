@@ -84,7 +84,7 @@ CLAIMS = (
     ),
     Claim(
         id="B4",
-        name="Training of every expert",
+        name="Training every expert",
         text="Balanced loads matter for training all experts thoroughly.",
         source=ALF_LB,
         comparisons=(

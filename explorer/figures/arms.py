@@ -333,12 +333,12 @@ def arms_key(arms: Sequence[Arm], labels: Mapping[str, str]) -> tuple[object, ..
 
 
 def _group_name(run: Run) -> str:
-    """Its name in the address, which older links have as `standard none`."""
+    """The name of its group in the address; `standard none` without a rule, as in older links."""
     return f"{run.preset or 'custom'} {'none' if run.short == NO_BALANCING else run.short}"
 
 
 def group_title(arm: Arm) -> str:
-    """What a list calls all seeds of an arm: its token with the rule as legends write it."""
+    """All seeds of an arm as a list shows them: its token, with the rule as legends write it."""
     run = arm.first
     return f"{run.preset or 'custom'} {run.short}{arm.token.removeprefix(_group_name(run))}"
 

@@ -71,7 +71,7 @@ def _higher(one: Result, sign: int) -> str:
 
 
 def table() -> pl.DataFrame:
-    """One row per part that enough runs measure: what, the comparison in words, value, runs and verdict."""
+    """One row per part that enough runs measure: cost, comparison in words, value, runs and verdict."""
     rows = [
         (part.title, one.comparison.words, _value(one), _runs(one), _verdict(part, one))
         for part in PARTS
@@ -88,7 +88,8 @@ def _verdict(part: Part, one: Result) -> str:
     name = f"“{whole.claim.name}”"
     if whole.verdict == one.verdict:
         return f"{verdict} ({name})"
-    return f"{verdict} (one of {len(whole.results)} comparisons of {name}; as a whole: {whole.verdict})"
+    place = f"one of the {len(whole.results)} comparisons of {name}"
+    return f"{verdict} ({place}; claim as a whole: {whole.verdict})"
 
 
 def _runs(one: Result) -> str:
@@ -99,7 +100,7 @@ def _runs(one: Result) -> str:
 
 
 def _value(one: Result) -> str:
-    """The mean difference with half of its 95 % interval, on one line; or in how many runs it is above 0."""
+    """Mean difference ± half-width of its 95 % interval, on one line; or in how many runs it is above 0."""
     if one.comparison.region.never:
         text = f"above 0 in {sum(value > 0 for value in one.values.values())} of {len(one.values)}"
     else:

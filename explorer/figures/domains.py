@@ -55,7 +55,7 @@ def expert_load(store: Store, arms: ArmSet, settings: SortedLayer) -> Panel | Mi
 
 
 def expert_load_of_arm(store: Store, arms: ArmSet, settings: LayerDomains) -> Panel:
-    """The same under the label of the arm, without its legend of colours, which several charts share."""
+    """The same under the label of the arm, without a colour legend: several charts share one."""
     (arm,) = arms
     label, trace = arms.label(arm), Trace(store)
     how = (

@@ -30,5 +30,5 @@ def over_seeds(claim: str) -> str:
 
 
 def name_of(claim: str) -> str:
-    """The few words that pages call a claim by. Raises KeyError for an unknown id."""
+    """The short name of a claim on the pages. Raises KeyError for an unknown id."""
     return NAMES[claim]

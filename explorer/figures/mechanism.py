@@ -138,7 +138,7 @@ def _panel(
     how: str,
     column: str | None = None,
 ) -> Panel | Missing:
-    """Chart over training steps, with events of the drawn arms if marked; `Missing` if nothing was recorded.
+    """Chart over training steps, with the drawn arms' events if requested; `Missing` if nothing was recorded.
 
     column: the drawn column; arms without values in it have no line. None draws every arm.
     """

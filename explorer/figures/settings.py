@@ -8,7 +8,7 @@ Axis = Literal["step", "tokens", "time"]
 
 @dataclass(frozen=True, kw_only=True)
 class EventMarks:
-    """A chart over training steps whose settings concern its marks alone."""
+    """Settings of a chart over training steps that has no others than its event marks."""
 
     marks: bool = True
     """Whether events are marked."""

@@ -16,8 +16,8 @@ from explorer.wording import counted
 Ids = NDArray[np.int64]
 Document = Mapping[str, Any]
 OTHER_TOKENS = (
-    "These two runs do not probe the same tokens, so their routes cannot be compared. Runs of one text and "
-    "one number of probe tokens do."
+    "These two runs do not probe the same tokens, so their routes cannot be compared. Runs with the same "
+    "text and the same number of probe tokens can be compared."
 )
 UNNAMED = (
     "One of the two traces does not name its tokens, so nothing shows that both route the same ones. Import "

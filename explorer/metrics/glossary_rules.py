@@ -195,10 +195,10 @@ TERMS: tuple[Term, ...] = (
         note="Choosing u: take 0.001, as the paper and DeepSeek-V3 do, and raise it only where the training "
         "is too short for it: about (needed spread of the biases) / (2u) steps pass until the loads are "
         "even, and they must be a small part of the training. A rate ten times too large oscillates to "
-        "the end, one ten times too small is late: the paper saw both, and “Update rate u” on the page "
-        "Evidence tests them here. Where popularity stays constant, as in the simulation of lesson 5, "
-        "0.001 balances within some 200 steps. A router in training keeps moving: after the 200 steps "
-        "of the preset quick, MaxVio with 0.001 is still ten times that with 0.003, which the short "
+        "the end, one ten times too small is late: the paper saw both, and the claim “Update rate u” on "
+        "the Evidence page tests them here. Where popularity stays constant, as in the simulation of "
+        "lesson 5, 0.001 balances within some 200 steps. A router in training keeps moving: after the 200 "
+        "steps of the preset quick, MaxVio with 0.001 is still ten times that with 0.003, which the short "
         "runs here therefore use.",
         sources=(LOSS_FREE, V3),
     ),

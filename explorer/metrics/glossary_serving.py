@@ -8,8 +8,8 @@ TERMS: tuple[Term, ...] = (
         key="hot_set",
         title="Hot set",
         section=READING,
-        text="The busiest n experts of a layer in a window. It is worth placing specially only if it "
-        "holds much more than n/N of the load and is the same in a later window.",
+        text="The busiest n experts of a layer in a window. Placing them specially pays off only if they "
+        "hold much more than n/N of the load and are the same in a later window.",
         formula=r"\mathrm{coverage}(n) = \sum_{i \le n} c_{(i)} \Big/ \sum_i c_i",
         note="$c_{(i)}$ are the loads, largest first. At balance the coverage is n/N. Two random sets of "
         "n experts share n²/N of them.",

@@ -37,7 +37,7 @@ class Memo:
             if len(self._numbers) > MOST:
                 self._numbers = dict(list(self._numbers.items())[MOST // 2 :])
             with suppress(OSError):
-                # A first view of the shipped runs writes some forty times: each wait for the disk would show.
+                # A first view of the shipped runs writes some forty times: waiting for the disk would show.
                 write_whole(self._path, json.dumps(self._numbers).encode(), sync=False)
         return tuple(numbers)
 

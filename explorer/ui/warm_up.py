@@ -111,7 +111,8 @@ def _short_turns() -> Iterator[None]:
 def _without_collections() -> Iterator[None]:
     """Keep the garbage collector off while libraries load: it would walk through them again and again.
 
-    That takes a sixth of the processor time up to the first chart. `explorer app` has turned it off before.
+    That would take a sixth of the processor time up to the first chart. `explorer app` has already turned it
+    off by then.
     """
     gc.disable()
     try:

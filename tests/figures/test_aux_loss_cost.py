@@ -41,7 +41,10 @@ def test_a_comparison_says_so_where_its_claim_has_another_verdict() -> None:
         assert whole is not None
         assert (f"as a whole: {whole.verdict}" in verdict) == (one.verdict != whole.verdict)
     # As the runs stand: the scope counts, but not all that X1 says.
-    assert "(one of 3 comparisons of “Scope or mechanism”; as a whole: not resolved" in table["verdict"][2]
+    assert (
+        "(one of the 3 comparisons of “Scope or mechanism”; claim as a whole: not resolved"
+        in table["verdict"][2]
+    )
 
 
 def test_an_open_comparison_whose_interval_excludes_0_says_why() -> None:

@@ -29,8 +29,8 @@ KEYS = ("run", "probe", "layer", "token", "expert", "colour")
 NO_EXPERT = "all"
 """The value of `expert` in an address that marks none."""
 NO_PROBE = (
-    f"No run here keeps a probe batch, the tokens whose scores this page opens. {HOW_TO_PROBE} Of the "
-    "shipped runs, seed 0 of the four main rules does."
+    f"No run here keeps a probe batch, the tokens whose scores this page shows. {HOW_TO_PROBE} Of the "
+    "shipped runs, seed 0 of each of the four main rules does."
 )
 Colour = Literal["first", "all"]
 Probes = list[tuple[int, bool]]

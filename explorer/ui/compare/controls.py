@@ -85,7 +85,7 @@ def x_control() -> None:
 
 
 def _draw_marked() -> None:
-    """The end of the callback of the marks: charts further down have them, too."""
+    """The end of the toggle's callback: charts further down have event marks, too."""
     st.rerun(WITH_STEPS)
 
 

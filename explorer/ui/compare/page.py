@@ -95,8 +95,8 @@ def by_layer(arms: ArmSet) -> None:
     controls.layer_control(arms)
     settings = controls.settings(arms)
     with_layer, at_layer = arms.with_layer(settings.layer), compare.at_layer(settings)
-    # Notes that only some layers have are in containers: with one element more or less before it, a chart
-    # is in another place, and the browser draws it anew.
+    # Notes that only some layers have are in containers: one element more or less before a chart changes its
+    # position, and the browser draws it anew.
     with st.container():
         layers.show_names(arms.runs, settings.layer)
         for sentence in loads.without_layer(arms, settings.layer):

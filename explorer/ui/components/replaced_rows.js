@@ -2,10 +2,10 @@
  * Rows from the server wait while a chart shows the browser's own in their place.
  *
  * While a slider moves, the page's simulation draws a chart (`charts/dragged.py`, `simulator/follower.js`), and
- * what it has drawn stays when the server has answered for the same settings. The server's rows are not to be
- * seen then, but Vega would lay out and draw the whole chart once more for them. So a view takes them when it
- * shows its own rows again: the event that says so takes both in one drawing. `preload.py` puts this into the
- * page, after `near_first.js`, and like that it changes methods of Vega's views.
+ * what it has drawn stays when the server has answered for the same settings. The server's rows are not visible
+ * then, but Vega would lay out and draw the whole chart once more for them. So a view takes them when it shows
+ * its own rows again: the event that makes it do so causes one drawing for both. `preload.py` puts this into the
+ * page, after `near_first.js`; like that script, it changes methods of Vega's views.
  */
 
 /** `PARAM` of `charts/dragged.py`. */
@@ -15,9 +15,9 @@ const PARAM = "dragged";
 class Waiting {
   /** Data set -> all its rows, the latest. */
   rows = new Map();
-  /** Whether rows came since the view was last to be drawn, and nothing else. */
+  /** Whether rows, and nothing else, have come since the view was last to be drawn. */
   isOnlyRows = false;
-  /** Whether the view has taken other changes, with which it has to be drawn. */
+  /** Whether the view has taken other changes, for which it has to be drawn. */
   isChanged = false;
 }
 
@@ -42,7 +42,7 @@ export function holdReplacedRows(View) {
     rows.clear();
   };
 
-  /** Of a data set without rows Streamlit takes out all rows whenever others come. */
+  /** For a data set without rows Streamlit removes all rows whenever rows of others come. */
   const hasNothing = (view, name) => isReplaced(view) && !of(view).isChanged && view.data(name)?.length === 0;
 
   View.prototype.data = function (...parts) {
@@ -58,7 +58,7 @@ export function holdReplacedRows(View) {
     return this;
   };
 
-  // Rows that are added or taken out need those that wait before them.
+  // Before rows are added or removed, the view needs those that wait.
   for (const kind of ["insert", "remove", "change"]) {
     const original = View.prototype[kind];
     View.prototype[kind] = function (...parts) {
@@ -74,7 +74,7 @@ export function holdReplacedRows(View) {
     };
   }
 
-  // Streamlit asks for it with all rows, and the place has its size already.
+  // Streamlit calls it whenever it sends rows, and the chart has its size already.
   View.prototype.resize = function () {
     return of(this).isOnlyRows ? this : resize.call(this);
   };
@@ -90,7 +90,7 @@ export function holdReplacedRows(View) {
       if (!isReplaced(view)) takeRows(view);
     };
     if (!before) takeIfShown(this);
-    // An event tells a view first what it shows.
+    // `before` of an event first tells the view which rows to show.
     const begin = (view) => {
       const done = before(view);
       takeIfShown(view);

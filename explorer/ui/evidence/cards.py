@@ -67,5 +67,5 @@ def findings() -> None:
         "DeepSeek-V3 reports later that a batch-wise auxiliary loss reaches the same loss as loss-free. So "
         "every "
         "comparison here states its scope.\n"
-        "- **Lynx was never measured on HotpotQA,** so the question about Lynx has no published answer."
+        "- **Lynx was never measured on HotpotQA,** so “Lynx and full routing” has no published answer."
     )

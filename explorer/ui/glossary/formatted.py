@@ -60,7 +60,7 @@ def markdown(text: str) -> str:
     html: str = _MARKDOWN.render(_FORMULA.sub(keep, text))
     for i, formula in enumerate(formulas):
         html = html.replace(_PLACE.format(i), formula)
-    # A line may break after a formula, and would begin with the full stop of the sentence.
+    # A line may break after a formula; the next one would then begin with the full stop.
     return _WITH_SIGNS.sub(_unbroken, html)
 
 
@@ -73,16 +73,16 @@ def mathml(latex: str, display: str) -> str:
     """A formula as MathML; display: block or inline."""
     # The converter would make one line of a pair as high as what it encloses, and the other not.
     paired = latex.replace(r"\lvert", r"\left|").replace(r"\rvert", r"\right|")
-    # It knows no sized braces, and takes infinity for an operator, with space around it.
+    # The converter knows no sized braces, and takes infinity for an operator, with space around it.
     html = str(converter.convert(_SIZED_BRACE.sub("", paired), display=display))
     html = html.replace("<mo>&#x0221E;</mo>", "<mi>&#x0221E;</mi>")
-    # Nor the space that separates the name of a function from its argument.
+    # Nor does it know the space that separates the name of a function from its argument.
     html = _NAMED_FUNCTION.sub(_spaced, html)
     # A bar or tilde that is not called an accent floats far above its letter.
     return _ACCENT.sub('<mover accent="true">', html)
 
 
 def _spaced(match: re.Match[str]) -> str:
-    """The name of a function, apart from what stands before and behind it."""
+    """The name of a function, with a thin space between it and its neighbours."""
     before, name = match.groups()
     return f"{before}{_THIN_SPACE}{name}{_THIN_SPACE}" if before else f"{name}{_THIN_SPACE}"

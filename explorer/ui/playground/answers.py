@@ -1,6 +1,6 @@
-"""What the Playground shows below its controls, in parts that are drawn apart from each other.
+"""What the Playground shows below its controls, in parts that are drawn independently.
 
-Headings and the playhead's slider belong to no part: they stay when a control draws the charts.
+Headings and the playhead's slider belong to no part: they stay when a control redraws the charts.
 """
 
 from html import escape
@@ -19,7 +19,7 @@ from explorer.ui.shared import show
 
 
 def draw() -> None:
-    """All panels but the first, for what the widgets say."""
+    """All panels but the first, for the current values of the widgets."""
     last = settings.current().rules.steps - 1
     with show.steady("playground"):
         st.subheader("Bias trajectories", help=tip("expert_bias"))
@@ -65,7 +65,7 @@ def changed_assignments() -> None:
 
 @st.fragment(key=parts.FOLLOWER)
 def follow() -> None:
-    """The component that lets the charts follow the sliders, after the charts whose rows it replaces."""
+    """The component that makes charts follow the sliders; drawn after the charts whose rows it replaces."""
     values = settings.values()
     dragging.follow(values, settings.current().step)
 

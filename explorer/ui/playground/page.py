@@ -86,7 +86,7 @@ def rule_cards() -> None:
 
 
 def rate_of(side: str) -> None:
-    """The rate of a rule with its formula and its change. A rate draws the formula alone."""
+    """The rate of a rule with its formula and its change. A new rate redraws the formula alone."""
     rule, rate, _ = choices.RULES[side]
     name, moved = state.text(rule.key), partial(parts.draw_rate, side)
     # Wide enough to drag: the charts follow.

@@ -1,4 +1,4 @@
-"""What the Playground's widgets say now."""
+"""The current values of the Playground's widgets."""
 
 from explorer.figures.views import playground_choices as choices
 from explorer.figures.views import rule_change

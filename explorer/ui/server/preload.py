@@ -39,7 +39,7 @@ VEGA = "embed."
 """The script whose module has Vega."""
 _COMPONENTS = Path(__file__).parents[1] / "components"
 VIEW_SCRIPTS = {"drawNearFirst": "near_first.js", "holdReplacedRows": "replaced_rows.js"}
-"""Function that changes Vega's class of views -> the script that has it, in the order of their calls."""
+"""Function that changes Vega's View class -> the script that defines it, in the order of the calls."""
 _AS_IT_IS = {b"accept-encoding", b"if-none-match", b"if-modified-since"}
 """What a request says that would bring the page compressed, or as an earlier start of the server wrote it:
 without these scripts, or without the report of a first visit (`server.first_visit`)."""

@@ -18,9 +18,9 @@ def body_if_open(
     A link to one of its panels opens the section. A lecture leaves it closed, like the page itself, and shows
     the line that opens it (`display`).
 
-    fragment: key of the fragment that calls this. A callback of the section names it: the page of Streamlit
-    sends changes of one moment in one message that names the fragment of the first, so of several sections
-    opened at once the others would stay empty.
+    fragment: key of the fragment that calls this; the callback of the section reruns it by this key.
+    Streamlit's page sends simultaneous changes in one message that names only the fragment of the first, so
+    of several sections opened at once, all but the first would otherwise stay empty.
     """
     for question in questions:
         panels.fold(slug(question.key), partial(store.answer, question))

@@ -27,8 +27,8 @@ def view() -> None:
 def descent_and_online() -> None:
     """Controls, and the pictures that follow them.
 
-    Those that depend on the rate are fragments with keys: the rate draws them and nothing else, since every
-    element that is drawn costs the browser time.
+    Those that depend on the rate are fragments with keys: a new rate redraws them and nothing else, since
+    every element that is drawn costs the browser time.
     """
     # Its place is above the controls, which decide what it shows.
     picture = st.container()
@@ -49,12 +49,12 @@ def draw_rate() -> None:
 
 @st.fragment(key=FOLLOWER)
 def follow() -> None:
-    """The component that lets the charts follow the sliders, after the charts whose rows it replaces."""
+    """The component that makes charts follow the sliders; drawn after the charts whose rows it replaces."""
     dragging.follow(state.values(view_of.KEYS))
 
 
 def _questions() -> dict[str, Question]:
-    """Every panel, for what the widgets say."""
+    """Every panel, for the current values of the widgets."""
     return view_of.questions(view_of.settings_of(state.values(view_of.KEYS)))
 
 

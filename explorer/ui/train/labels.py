@@ -1,4 +1,4 @@
-"""What the Train page calls fields, values and rules; help texts give the names in a configuration."""
+"""Labels of fields, values and rules on the Train page; help texts give the names in a configuration."""
 
 import re
 from collections import Counter
@@ -26,11 +26,11 @@ FIELDS = {
     "model.init_std": "initial standard deviation",
     "model.gate_func": "gate function",
     "model.noisy_top_k": "noisy top-K",
-    "model.num_groups": "groups of experts",
+    "model.num_groups": "expert groups",
     "model.top_k_groups": "groups per token",
     "model.top_p": "top-p",
-    "model.eval_top_k": "K in evaluation",
-    "model.drop_policy": "dropped tokens",
+    "model.eval_top_k": "K at evaluation",
+    "model.drop_policy": "token drop policy",
     "model.expert_choice_chunk": "expert choice: group size",
     "model.threshold_ema": "expert threshold: EMA",
     "training.num_steps": "steps",
@@ -44,8 +44,8 @@ FIELDS = {
     "training.eval_interval": "evaluation interval",
     "training.eval_tokens": "evaluation tokens",
     "training.final_eval_tokens": "final evaluation tokens",
-    "training.sequence_load_interval": "interval of loads per sequence",
-    "training.gradient_probe_interval": "interval of gradient norms",
+    "training.sequence_load_interval": "sequence load interval",
+    "training.gradient_probe_interval": "gradient norm interval",
     "training.num_threads": "threads",
     "aux_loss.scope": "count scope",
     "aux_loss.score_norm": "score normalisation",
@@ -60,8 +60,8 @@ FIELDS = {
 IN_EVERY_RULE = {
     "coeff": "α (coefficient)",
     "bias_update_rate": "u (bias update rate)",
-    "num_bins": "bins of the histogram",
-    "score_bins": "bins of scores",
+    "num_bins": "histogram bins",
+    "score_bins": "score bins",
     "bias_ema": "EMA of the bias",
 }
 """The same for fields that several rules have."""
@@ -117,7 +117,7 @@ def error_text(error: Exception) -> str:
 def rule_labels(preset: str, arms: Sequence[str]) -> dict[str, str]:
     """Rule in its text form -> its name in legends under this preset; no two are alike.
 
-    One that cannot be read keeps what was typed: Start says what is wrong with it.
+    A rule that cannot be parsed keeps the typed text: Start says what is wrong with it.
     """
     configs = {arm: _config(preset, arm) for arm in arms}
     names = {arm: short_name(config.arm) if config else arm for arm, config in configs.items()}

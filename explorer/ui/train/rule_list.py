@@ -1,4 +1,4 @@
-"""The list of rules to train: it shows names of legends, and a visitor may type others."""
+"""The list of rules to train: it shows the names used in legends, and a visitor may type other rules."""
 
 import streamlit as st
 
@@ -26,7 +26,7 @@ def selected_rules(preset: str) -> list[str]:
     if not state.has(KEY):
         state.put(KEY, list(FIRST))
     value: list[str] = state.value(KEY)
-    # The browser sends the names that it shows, which are others under another preset.
+    # The browser sends the names that it shows, which differ between presets.
     rules = list(dict.fromkeys(RULE_OF.get().get(name, name) for name in value))
     offered = distinct(preset, list(dict.fromkeys((*COMMON, *rules))), keep=rules)
     names = rule_labels(preset, offered)

@@ -37,7 +37,7 @@ export class Player {
   frames = 0;
   /** The step that Python has named last; null where it names none. */
   heard = null;
-  /** The expert that Python has named last. */
+  /** The expert that Python named last. */
   heardExpert = null;
   again = 0;
 

@@ -34,9 +34,9 @@ def text_table(
 ) -> None:
     """Draw a table of texts; all columns but the first are aligned to the right.
 
-    max_height: in pixels; a longer table scrolls under its headings. tips: column -> what its heading says
-    under the pointer. stacks: where there is little room every row is a block, one line per value, for a
-    table of many columns. Negative numbers get a minus sign.
+    max_height: in pixels; a longer table scrolls under its headings. tips: column -> tooltip of its heading.
+    stacks: where there is little room, every row becomes a block with one line per value, for a table of many
+    columns. Negative numbers get a minus sign.
     """
     rows = [[str(row[0]), *map(_value, row[1:])] for row in table.rows()]
     data = {
@@ -51,5 +51,5 @@ def text_table(
 
 
 def _value(cell: object) -> str:
-    """A cell whose parts stay on one line; only a bracket may begin a second one."""
+    """The text of a cell, kept on one line; only an opening bracket may begin a second one."""
     return re.sub(r" (?!\()", "\N{NO-BREAK SPACE}", re.sub(r"^-(?=[\d.])", "−", str(cell)))
