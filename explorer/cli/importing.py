@@ -4,6 +4,7 @@ import _thread
 import argparse
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -75,7 +76,8 @@ def _end_with_stdin() -> None:
     with suppress(OSError):
         while os.read(sys.stdin.fileno(), 4096):
             pass
-    _thread.interrupt_main()
+    # Not SIGINT, which is ignored in all children of a server that a script has started with `&`.
+    _thread.interrupt_main(signal.SIGTERM)
     # A parser that does not return to Python never sees the interruption; the next import cleans up.
     time.sleep(GRACE_S)
     os._exit(CANCELLED)

@@ -27,7 +27,7 @@ MAX_RESULT = 64_000_000
 NICENESS = 5
 """Pages must stay quick beside an import."""
 CANCEL_GRACE_S = 10.0
-CANCELLED = 130
+CANCELLED = 128 + signal.SIGTERM
 """Exit code of a child that was interrupted."""
 CANCELLED_SENTENCE = "The import was cancelled; nothing of it is kept."
 

@@ -2,6 +2,7 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from foreign_samples import SAMPLES
@@ -50,8 +51,14 @@ def test_a_format_is_detected(tmp_path: Path) -> None:
         detect_in_child(tmp_path / "notes.txt", TIMEOUT_S)
 
 
-def test_a_cancelled_import_leaves_nothing(tmp_path: Path) -> None:
-    """The child sees its pipe close, and deletes what it has begun."""
+@pytest.mark.parametrize("on_interrupt", [signal.default_int_handler, signal.SIG_IGN])
+def test_a_cancelled_import_leaves_nothing(
+    request: pytest.FixtureRequest, tmp_path: Path, on_interrupt: Any
+) -> None:
+    """The child sees its pipe close, and deletes what it has begun; also one that ignores Ctrl-C, as do the
+    children of a script's background process."""
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     file = tmp_path / "routes.jsonl"
     sample = SAMPLES["moe_routes"][1](tmp_path).path.read_bytes().splitlines(keepends=True)
     lines = b"".join(line for line in sample if b"topk_ids" in line and line.endswith(b"\n"))
