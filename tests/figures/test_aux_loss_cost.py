@@ -33,6 +33,30 @@ def test_every_part_is_a_comparison_of_its_claim() -> None:
         assert row["measured"] == one.comparison.words
 
 
+def test_every_value_and_its_runs_are_those_of_the_comparison() -> None:
+    table = aux_loss_cost.table()
+    for part, row in zip(aux_loss_cost.PARTS, table.to_dicts(), strict=True):
+        one = comparison(part.claim, part.number)
+        assert one is not None
+        assert one.effect is not None
+        words = row["value"].replace("\N{MINUS SIGN}", "-").split()
+        assert int(row["runs"].split()[0]) == len(one.values)
+        if one.comparison.region.never:
+            assert words == [
+                "above",
+                "0",
+                "in",
+                str(sum(v > 0 for v in one.values.values())),
+                "of",
+                row["runs"].split()[0],
+            ]
+            continue
+        mean, sign, half_width = words
+        assert float(mean) == pytest.approx(one.effect.mean, rel=1e-2)
+        assert sign == "±"
+        assert float(half_width) == pytest.approx(one.effect.half_width, rel=1e-2)
+
+
 def test_a_comparison_says_so_where_its_claim_has_another_verdict() -> None:
     table = aux_loss_cost.table()
     for part, verdict in zip(aux_loss_cost.PARTS, table["verdict"], strict=True):
