@@ -30,9 +30,10 @@ def test_a_lecture_has_large_letters_and_no_controls_takes_clicks_and_can_be_lef
     page.get_by_test_id("stSidebar").get_by_text("lecture", exact=True).click()
     expect(sidebar).not_to_be_visible()
     expect(page.get_by_role("spinbutton", name=sentence("controls.step"))).not_to_be_visible()
-    expect(page.get_by_role("button", name=sentence("controls.play"), exact=True)).to_be_visible()
     page.wait_for_url("**mode=lecture**")
+    # Until then the player of the page as it was may still be there, beside that of the lecture.
     settled(page)
+    expect(page.get_by_role("button", name=sentence("controls.play"), exact=True)).to_be_visible()
     assert letters(page) > 1.3 * usual
     click_a_cell(page)
     page.get_by_role("button", name="Leave lecture mode").click()
