@@ -2,8 +2,8 @@
 
 The references and properties say what is right; this says what changed. Another processor rounds
 differently, and a token between two experts may then go the other way: the first steps must agree
-exactly in their counts, step 24 nearly. By step 49 some strategies have moved half of the assignments to
-other experts on another processor; losses (within 0.03 %) and biases (within 0.009) still agree.
+exactly in their counts, the last one, step 24, nearly. By step 49 some strategies have moved half of the
+assignments to other experts on another processor.
 After a change that is meant: tests/support/golden/series.py.
 """
 
