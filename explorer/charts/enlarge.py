@@ -1,6 +1,7 @@
 """Charts for a lecture hall: text, marks and plot enlarged by one factor.
 
-Everything in pixels grows together, so that labels which were moved apart for a height stay apart.
+Everything in pixels grows together, so that labels which were moved apart for a height stay apart. Only the
+letters keep their size on a phone: beside larger ones a plot would be a third as wide as the page.
 """
 
 from typing import Any
@@ -19,10 +20,14 @@ PIXELS = {
     "symbolStrokeWidth",
     "strokeWidth",
 }
+LETTER_SIZES = {"fontSize", "labelFontSize", "titleFontSize"}
 AREAS = {"size", "symbolSize"}
 """Marks are sized by their area."""
 LETTERS = 12
 """Pixels of the letters of axes and legends, where a figure does not say."""
+TITLE = 15
+IS_PHONE = "containerSize()[0] < 450"
+"""In Vega. Of the place and not of the plot, whose width depends on the letters beside it."""
 
 
 def enlarged(vega: dict[str, Any], factor: float) -> dict[str, Any]:
@@ -30,13 +35,17 @@ def enlarged(vega: dict[str, Any], factor: float) -> dict[str, Any]:
     result: dict[str, Any] = _grown(vega, factor)
     if isinstance(vega.get("height"), int | float):
         result["height"] = round(vega["height"] * factor)
-    letters = round(LETTERS * factor)
+    letters = _letters(LETTERS, round(LETTERS * factor))
     texts = {"labelFontSize": letters, "titleFontSize": letters}
     config = dict(result.get("config", {}))
     for part in ("axis", "legend", "header"):
         config[part] = {**texts, **config.get(part, {})}
-    config["title"] = {"fontSize": round(15 * factor), **config.get("title", {})}
+    config["title"] = {"fontSize": _letters(TITLE, round(TITLE * factor)), **config.get("title", {})}
     return {**result, "config": config}
+
+
+def _letters(usual: float, large: float) -> dict[str, str]:
+    return {"expr": f"{IS_PHONE} ? {usual:g} : {large:g}"}
 
 
 def _grown(node: Any, factor: float) -> Any:
@@ -54,9 +63,11 @@ def _scaled(key: str, value: Any, factor: float) -> Any:
     if by is None:
         return _grown(value, factor)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return round(value * by, 2)
+        large = round(value * by, 2)
+        return _letters(value, large) if key in LETTER_SIZES else large
     if isinstance(value, dict) and set(value) == {"expr"}:
-        return {"expr": f"{by:g} * ({value['expr']})"}
+        times = f"({IS_PHONE} ? 1 : {by:g})" if key in LETTER_SIZES else f"{by:g}"
+        return {"expr": f"{times} * ({value['expr']})"}
     if isinstance(value, dict) and "value" in value:
         # A channel such as `strokeWidth: {condition: …, value: 1}`; one with a field has a scale and stays.
         return {

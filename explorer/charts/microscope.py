@@ -60,7 +60,7 @@ def token_scores(
         alt.Chart(data)
         .transform_filter("datum.marked")
         .mark_bar(color=theme.REFERENCE_BAND.expr, opacity=0.45)
-        .encode(x=x, y=alt.YValue(0), y2=alt.Y2Value(height))
+        .encode(x=x, y=alt.YValue(0), y2=alt.Y2Value("height"))
     )
     bars = base.mark_bar(opacity=0.38).encode(y=y)
     arrows = _arrows(base, y, size=110 if len(experts) <= 32 else 45) if biased else []

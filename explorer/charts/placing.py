@@ -134,6 +134,7 @@ def _cheapest(
     nameless = {mark.middle for mark in marks_of_others} - named
     best = (math.inf, 0.0, 0.0)
     for extra, dx, dy, box in boxes:
+        # Nothing lowers a cost, so a place is given up as soon as it is too dear.
         if extra >= best[0]:
             continue
         cost = extra + WORD_COST * sum(map(box.shared, words_near))
@@ -141,16 +142,28 @@ def _cheapest(
         cost += LINE_COST * sum(map(box.shared, dots_near))
         if frame is not None:
             cost += WORD_COST * (word.width * LINE_PX - box.shared(frame))
+        if cost >= best[0]:
+            continue
         line = word.leader_dots(dx, dy)
-        for dot in line:
-            cost += WORD_COST * sum(map(dot.shared, words_near))
-            cost += MARK_COST * sum(map(dot.shared, marks_of_others))
+        cost += _cost_of_leader(line, words_near, marks_of_others)
         # A word that lies nearer to another point would be read as belonging to it, unless there is a line.
         limit = NEAR_PX if line else box.distance(word.x, word.y)
         cost += STRAY_COST * sum(box.distance(*other) < limit for other in named)
         cost += NAMELESS_COST * sum(box.distance(*other) < limit for other in nameless)
         best = min(best, (cost, dx, dy), key=lambda one: one[0])
     return best
+
+
+def _cost_of_leader(line: Sequence[Box], words: Sequence[Box], marks: Sequence[Box]) -> float:
+    """What a line to a word covers; 0 without one."""
+    if not line:
+        return 0.0
+    whole = Box.over(line)
+    words_near, marks_near = ([one for one in kind if whole.shared(one)] for kind in (words, marks))
+    return sum(
+        WORD_COST * sum(map(dot.shared, words_near)) + MARK_COST * sum(map(dot.shared, marks_near))
+        for dot in line
+    )
 
 
 def _rounded(x: float, y: float) -> tuple[float, float]:

@@ -75,8 +75,8 @@ def _feet(feet: pl.DataFrame, experts: int) -> list[alt.Chart]:
     )
     letters = alt.ExprRef(f"min(11, 0.34 * width / {experts})")
     texts = [
-        base.mark_text(fontSize=letters, baseline="top", clip=False, **look).encode(
-            x=alt.X("place:Q"), y=alt.YValue(HEIGHT + dy), text=alt.Text(field, format=format)
+        base.mark_text(fontSize=letters, baseline="top", clip=False, dy=dy, **look).encode(
+            x=alt.X("place:Q"), y=alt.YValue("height"), text=alt.Text(field, format=format)
         )
         for dy, field, format, look in FEET
     ]

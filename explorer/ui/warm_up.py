@@ -19,6 +19,17 @@ OTHER_PAGES = ("lessons", "compare", "replay", "microscope", "playground", "theo
 """Pages whose imports take longest, in the order in which a visitor meets them."""
 LAZY_LIBRARIES = ("scipy.special", "scipy.optimize")
 """Loaded by the function that needs them; a visitor of Theory or the Microscope should not wait for that."""
+SERVER = (
+    *(
+        "explorer.cli.app",
+        "explorer.cli.arguments",
+        "explorer.ui.frame",
+        "explorer.ui.overview.page",
+        "explorer.ui.server.services",
+    ),
+    *("streamlit.web.bootstrap", "streamlit.web.cli", "streamlit.web.server.server"),
+)
+"""What answers the first visit."""
 REST_AFTER_S = 4.0
 """Seconds that the first page has for itself: on two cores more imports would slow its first picture."""
 
@@ -60,11 +71,8 @@ class WarmUp(threading.Thread):
             visit.end()
         time.sleep(self._rest_after_s)
         load_pandas()
-        for name in OTHER_PAGES:
-            importlib.import_module(f"explorer.ui.{name}.page")
+        _import_pages()
         importlib.import_module("explorer.ui.glossary.terms").whole_html()
-        for name in LAZY_LIBRARIES:
-            importlib.import_module(name)
         freeze_memory()
 
     def _start_services(self) -> None:
@@ -84,6 +92,21 @@ class WarmUp(threading.Thread):
         first_visit.current().report_drawn()
         self._has_started.wait()
         shut_down()
+
+
+def compile_all() -> None:
+    """Import what a server loads and do nothing else, so that Python keeps its bytecode (see Dockerfile)."""
+    for name in SERVER:
+        importlib.import_module(name)
+    load_pandas()
+    _import_pages()
+
+
+def _import_pages() -> None:
+    for name in OTHER_PAGES:
+        importlib.import_module(f"explorer.ui.{name}.page")
+    for name in LAZY_LIBRARIES:
+        importlib.import_module(name)
 
 
 def load_pandas() -> None:

@@ -320,6 +320,11 @@ def test_the_glossary_on_a_phone_cuts_no_formula_and_a_word_leaves_the_terms_tha
             .map((formula) => formula.textContent)"""
     )
     assert cut == []
+    tools = page.get_by_test_id("stTable").last
+    tools.scroll_into_view_if_needed()
+    lefts = "cells => cells.map((cell) => cell.getBoundingClientRect().left)"
+    assert len(set(tools.locator("tbody tr").first.locator("td").evaluate_all(lefts))) == 1
+    assert tools.evaluate("table => table.scrollWidth <= table.clientWidth")
     page.set_viewport_size({"width": 1400, "height": 1000})
     index = page.locator(".st-key-terms-whole-index")
     expect(index).to_be_visible()

@@ -3,8 +3,8 @@
 import polars as pl
 from chart_frames import bias_frame
 
-from explorer.charts import biases
-from explorer.charts.enlarge import enlarged
+from explorer.charts import biases, seats
+from explorer.charts.enlarge import IS_PHONE, enlarged
 from explorer.charts.spec import make
 
 
@@ -18,11 +18,27 @@ def test_letters_marks_and_height_grow_together() -> None:
     assert large["height"] == 300
     assert large["width"] == "container"
     mark = large["layer"][0]["mark"]
-    assert mark["fontSize"] == 15
+    assert mark["fontSize"] == {"expr": f"{IS_PHONE} ? 10 : 15"}
     assert mark["dy"] == {"expr": "1.5 * (datum.shift)"}
     assert mark["size"] == 45, "a mark's size is its area"
-    assert large["config"]["axis"]["labelFontSize"] == 18
+    assert large["config"]["axis"]["labelFontSize"] == {"expr": f"{IS_PHONE} ? 12 : 18"}
     assert spec["height"] == 200, "the figure as usual stays what it is"
+
+
+def test_letters_that_a_figure_computes_keep_their_size_on_a_phone() -> None:
+    mark = enlarged({"mark": {"fontSize": {"expr": "width / 40"}}}, 1.5)["mark"]
+    assert mark["fontSize"] == {"expr": f"({IS_PHONE} ? 1 : 1.5) * (width / 40)"}
+
+
+def test_the_words_below_seats_stay_below_them() -> None:
+    dots, feet = (
+        seats.dot_rows([8, 4]),
+        pl.DataFrame({"expert": [0, 1], "tokens": [8, 4], "bias": [0.0, 0.1]}),
+    )
+    large = enlarged(make(seats.seats(dots, feet, 6)).at(None), 1.5)
+    words = [layer for layer in large["layer"] if layer["mark"]["type"] == "text"]
+    assert [layer["encoding"]["y"]["value"] for layer in words] == ["height"] * 3
+    assert [layer["mark"]["dy"] for layer in words] == [9, 30, 51]
 
 
 def test_values_of_a_channel_grow_and_fields_and_conditions_stay_what_they_mean() -> None:

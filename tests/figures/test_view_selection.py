@@ -5,7 +5,8 @@ from typing import Any
 
 from arm_runs import run
 
-from explorer.figures.views.selection import default_run, picked_first, run_names
+from explorer.figures.arms import arms_of
+from explorer.figures.views.selection import default_run, picked_first, picker_names, run_names
 
 
 def test_runs_of_selected_arms_come_first_and_no_run_twice() -> None:
@@ -28,3 +29,16 @@ def test_a_list_of_runs_names_their_rules_and_tells_seeds_apart() -> None:
         "two": "standard loss-free 0.003, seed 1",
         "three": "standard no balancing",
     }
+
+
+def test_the_picker_names_a_preset_only_where_there_are_several() -> None:
+    runs = [run("one", "loss_free", 0), run("two", "loss_free", 1), run("three")]
+    short = picker_names(arms_of(runs))
+    assert sorted(short.values()) == [
+        "loss-free 0.003",
+        "loss-free 0.003, seed 0 · one",
+        "loss-free 0.003, seed 1 · two",
+        "no balancing · three",
+    ]
+    long = picker_names(arms_of([*runs, run("four", preset="quick")]))
+    assert {long["four"], long["three"]} == {"quick no balancing · four", "standard no balancing · three"}

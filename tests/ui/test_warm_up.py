@@ -2,6 +2,7 @@
 
 import gc
 import runpy
+import subprocess
 import sys
 import tomllib
 from functools import partial
@@ -115,3 +116,13 @@ def test_the_command_loads_streamlit_without_looking_for_garbage(monkeypatch: py
     app_command.serve([])
     assert is_on == [False]
     assert gc.isenabled()
+
+
+def test_an_image_can_compile_what_a_server_loads_without_starting_one() -> None:
+    code = (
+        "import sys, threading; from explorer.ui import warm_up; warm_up.compile_all();"
+        "print(*(name in sys.modules for name in (*warm_up.SERVER, *warm_up.LAZY_LIBRARIES, 'pandas',"
+        "'explorer.ui.compare.page', 'explorer.ui.theory.page')), len(threading.enumerate()) == 1)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(result.stdout.split()) == {"True"}

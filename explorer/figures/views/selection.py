@@ -49,8 +49,15 @@ def arm_names(arms: Sequence[Arm]) -> dict[str, str]:
 
 
 def picker_names(arms: Sequence[Arm]) -> dict[str, str]:
-    """The same with the id behind the name of a single run: the field of the picker searches in this text."""
+    """The same with the id behind the name of a single run: the field of the picker searches in this text.
+
+    Without the preset where all share one: the sidebar has room for a rule on one line, not for both.
+    """
     names = arm_names(arms)
+    presets = {run.preset for arm in arms for run in arm.runs}
+    if len(presets) == 1 and (preset := presets.pop()):
+        short = {token: name.removeprefix(f"{preset} ") for token, name in names.items()}
+        names = short if len(set(short.values())) == len(short) else names
     return names | {
         arm.token: f"{names[arm.token]} · {arm.token}"
         for arm in arms

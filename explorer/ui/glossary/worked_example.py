@@ -199,6 +199,22 @@ def _our_metrics(example: Example) -> None:
     show.note(random_baseline(example))
 
 
+_OTHER_TOOLS = "other-tools-table"
+# On a phone, where the fourth column lay beyond the edge, a row is a block with one line per value.
+_STACKED = f"""
+@media (max-width: 640px) {{
+  .st-key-{_OTHER_TOOLS} thead {{ display: none; }}
+  .st-key-{_OTHER_TOOLS} :is(table, tbody, tr, td) {{ display: block; width: 100%; }}
+  .st-key-{_OTHER_TOOLS} tr {{ border-bottom: 1px solid rgba(128, 128, 128, .3); padding: .5rem 0; }}
+  .st-key-{_OTHER_TOOLS} td {{ border: 0 !important; padding: .1rem 0; }}
+  .st-key-{_OTHER_TOOLS} td:first-of-type {{ font-weight: 600; }}
+  .st-key-{_OTHER_TOOLS} td :is(p, div) {{ display: inline; }}
+  .st-key-{_OTHER_TOOLS} td:nth-of-type(2)::before {{ content: "prints "; }}
+  .st-key-{_OTHER_TOOLS} td:nth-of-type(3)::before {{ content: "at balance "; }}
+}}
+"""
+
+
 def _their_metrics(example: Example) -> None:
     """The numbers that other tools print for the same counts, as a table."""
     st.subheader("Other tools on the same counts", anchor="other-tools")
@@ -213,12 +229,14 @@ def _their_metrics(example: Example) -> None:
         }
         for one in CONVERSIONS
     ]
-    st.table(
-        pl.DataFrame(rows),
-        border="horizontal",
-        hide_index=True,
-        alt="Metrics of other tools for these counts",
-    )
+    with st.container(key=_OTHER_TOOLS):
+        st.html(f"<style>{_STACKED}</style>")
+        st.table(
+            pl.DataFrame(rows),
+            border="horizontal",
+            hide_index=True,
+            alt="Metrics of other tools for these counts",
+        )
     show.note(
         "Formulas are taken from the tools' source code. A loss also depends on the router's mean "
         "probabilities, which counts do not determine: here they equal the load shares; the value at "

@@ -21,8 +21,8 @@ _UNKNOWN = state.Slot("unknown_panel", "")
 """A panel named by the link that the page turned out to lack: the page is then drawn as usual."""
 FACTOR = 1.45
 """Enlargement of charts in lecture mode."""
-LETTERS_PX = 21
-"""The size that all other sizes of the page follow; 15 as usual."""
+LETTERS_PX, PHONE_LETTERS_PX = 21, 17
+"""The size that all other sizes of the page follow; 15 as usual. A phone is held in the hand."""
 
 # Sliders stay: the rate and the playhead are what a lecture moves.
 _CONTROLS = (
@@ -50,6 +50,7 @@ _TABLET = """
 """
 _LECTURE = f"""
 html {{ font-size: {LETTERS_PX}px !important; }}
+@media (max-width: 500px) {{ html {{ font-size: {PHONE_LETTERS_PX}px !important; }} }}
 [data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], [class*="st-key-controls"], .st-key-crumbs,
 [data-testid="stTooltipIcon"]:not(:has(button[kind])) {{ display: none !important; }}
 [data-testid="stExpander"]:not([class*="st-key-keep"] *, [class*="st-key-section_"] > *)
