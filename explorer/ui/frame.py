@@ -25,7 +25,7 @@ def draw(page: StreamlitPage) -> None:
     with st.sidebar:
         display.mode_control()
     display.apply_mode()
-    shell.show_index_state()
+    shell.show_index_state(page.url_path)
     above = st.empty()
     page.run()
     with st.sidebar:

@@ -59,6 +59,36 @@ def test_while_the_runs_are_read_for_the_first_time_the_page_says_how_far(
     assert charts(app) == 1, "what is known already is shown"
 
 
+@pytest.mark.parametrize("page", shell.WITHOUT_RUNS)
+def test_a_page_without_runs_is_not_drawn_again_for_runs_that_are_being_read(
+    open_app: Opener, recorded: Path, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    """Whoever drags a slider there would lose it."""
+    clocks: list[str] = []
+    monkeypatch.setattr(shell, "is_reading", lambda: True)
+    monkeypatch.setattr(shell, "_wait", lambda condition, seconds: None)
+    monkeypatch.setattr(shell, "_follow_reading", lambda: clocks.append("runs"))
+    open_app(recorded, page=page)
+    assert not clocks
+    open_app(recorded, page="serving")
+    assert clocks == ["runs"]
+
+
+def test_what_stands_below_a_sentence_about_the_runs_keeps_its_place_when_that_goes(
+    open_app: Opener, recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere the browser would make it anew, with every control that is being used."""
+
+    def place_of_the_title(is_reading: bool) -> list[int]:
+        monkeypatch.setattr(shell, "is_reading", lambda: is_reading)
+        children = open_app(recorded, page="serving").main.children
+        return [place for place, element in children.items() if element.type == "title"]
+
+    monkeypatch.setattr(shell, "_wait", lambda condition, seconds: None)
+    monkeypatch.setattr(shell, "_folders", lambda folder: {str(n) for n in range(6)})
+    assert place_of_the_title(True) == place_of_the_title(False) != []
+
+
 def test_a_link_waits_for_a_run_that_was_started_a_moment_ago(open_app: Opener, tmp_path: Path) -> None:
     open_app()
     write_run(tmp_path / "own", "fresh", steps=5)

@@ -17,6 +17,8 @@ NAMED_RUN_LIMIT_S = 10.0
 LOOK_S = 0.05
 FOLLOW_S = 2.0
 """Seconds between two checks for runs while a page has none to show."""
+WITHOUT_RUNS = ("playground", "theory")
+"""Paths of pages that show no recorded run: nothing on them changes while runs are being read."""
 _WAITED_FOR = state.Slot[set[str] | None]("runs_waited_for", None)
 """Runs of the link that was waited for last."""
 _KNOWN = state.Slot[int | None]("runs_read", None)
@@ -145,18 +147,21 @@ def _usable(runs: Sequence[Run]) -> set[tuple[str, bool]]:
     return {(run.run_id, run.has_loads) for run in runs}
 
 
-def show_index_state() -> None:
-    """Sentences above the page, and the clock that follows the first reading."""
+def show_index_state(page: str) -> None:
+    """Sentences above the page, and the clock that follows the first reading. page: its path."""
     owner = services()
-    if owner.index.notice:
-        st.warning(plain(owner.index.notice), icon=":material/database_off:")
-    if owner.ingest.problem:
-        st.error(plain(owner.ingest.problem), icon=":material/database_off:")
-    report = owner.ingest.report
-    for sentence in report.notices if report else ():
-        st.warning(plain(sentence), icon=":material/folder_off:")
-    if is_reading():
-        _follow_reading()
+    # Always one place: without it everything below would move up when a sentence goes, and the browser would
+    # make it all anew, a slider that the pointer holds included.
+    with st.container():
+        if owner.index.notice:
+            st.warning(plain(owner.index.notice), icon=":material/database_off:")
+        if owner.ingest.problem:
+            st.error(plain(owner.ingest.problem), icon=":material/database_off:")
+        report = owner.ingest.report
+        for sentence in report.notices if report else ():
+            st.warning(plain(sentence), icon=":material/folder_off:")
+        if is_reading() and page not in WITHOUT_RUNS:
+            _follow_reading()
 
 
 @st.fragment(run_every=1.0)
