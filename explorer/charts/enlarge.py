@@ -1,7 +1,7 @@
 """Charts for a lecture hall: text, marks and plot enlarged by one factor.
 
-Everything in pixels grows together, so that labels which were moved apart for a height stay apart. Only the
-letters keep their size on a phone: beside larger ones a plot would be a third as wide as the page.
+Everything in pixels grows together, so that labels which were moved apart for a height stay apart. On a
+phone, font sizes alone stay unchanged: larger labels would leave the plot a third of the page's width.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ LETTERS = 12
 """Pixels of the letters of axes and legends, where a figure does not say."""
 TITLE = 15
 IS_PHONE = "containerSize()[0] < 450"
-"""In Vega. Of the place and not of the plot, whose width depends on the letters beside it."""
+"""Vega expression. It tests the width of the container: that of the plot depends on the font size."""
 
 
 def enlarged(vega: dict[str, Any], factor: float) -> dict[str, Any]:

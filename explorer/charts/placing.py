@@ -134,7 +134,7 @@ def _cheapest(
     nameless = {mark.middle for mark in marks_of_others} - named
     best = (math.inf, 0.0, 0.0)
     for extra, dx, dy, box in boxes:
-        # Nothing lowers a cost, so a place is given up as soon as it is too dear.
+        # A cost only grows, so a place is rejected as soon as it costs as much as the best so far.
         if extra >= best[0]:
             continue
         cost = extra + WORD_COST * sum(map(box.shared, words_near))
@@ -155,7 +155,7 @@ def _cheapest(
 
 
 def _cost_of_leader(line: Sequence[Box], words: Sequence[Box], marks: Sequence[Box]) -> float:
-    """What a line to a word covers; 0 without one."""
+    """Cost of what a word's leader line covers; 0 without a line."""
     if not line:
         return 0.0
     whole = Box.over(line)

@@ -29,7 +29,7 @@ SERVER = (
     ),
     *("streamlit.web.bootstrap", "streamlit.web.cli", "streamlit.web.server.server"),
 )
-"""What answers the first visit."""
+"""Modules that serve the first visit."""
 REST_AFTER_S = 4.0
 """Seconds that the first page has for itself: on two cores more imports would slow its first picture."""
 
@@ -95,7 +95,7 @@ class WarmUp(threading.Thread):
 
 
 def compile_all() -> None:
-    """Import what a server loads and do nothing else, so that Python keeps its bytecode (see Dockerfile)."""
+    """Import everything a server loads without starting it, to cache its bytecode (see Dockerfile)."""
     for name in SERVER:
         importlib.import_module(name)
     load_pandas()

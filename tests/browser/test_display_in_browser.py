@@ -31,7 +31,7 @@ def test_a_lecture_has_large_letters_and_no_controls_takes_clicks_and_can_be_lef
     expect(sidebar).not_to_be_visible()
     expect(page.get_by_role("spinbutton", name=sentence("controls.step"))).not_to_be_visible()
     page.wait_for_url("**mode=lecture**")
-    # Until then the player of the page as it was may still be there, beside that of the lecture.
+    # Until then the player of the normal page may still be there, next to that of lecture mode.
     settled(page)
     expect(page.get_by_role("button", name=sentence("controls.play"), exact=True)).to_be_visible()
     assert letters(page) > 1.3 * usual

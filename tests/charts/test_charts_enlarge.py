@@ -25,12 +25,12 @@ def test_letters_marks_and_height_grow_together() -> None:
     assert spec["height"] == 200, "the figure as usual stays what it is"
 
 
-def test_letters_that_a_figure_computes_keep_their_size_on_a_phone() -> None:
+def test_font_sizes_that_a_figure_computes_stay_unchanged_on_a_phone() -> None:
     mark = enlarged({"mark": {"fontSize": {"expr": "width / 40"}}}, 1.5)["mark"]
     assert mark["fontSize"] == {"expr": f"({IS_PHONE} ? 1 : 1.5) * (width / 40)"}
 
 
-def test_the_words_below_seats_stay_below_them() -> None:
+def test_labels_below_the_seats_stay_below_them() -> None:
     dots, feet = (
         seats.dot_rows([8, 4]),
         pl.DataFrame({"expert": [0, 1], "tokens": [8, 4], "bias": [0.0, 0.1]}),

@@ -31,7 +31,7 @@ def test_a_list_of_runs_names_their_rules_and_tells_seeds_apart() -> None:
     }
 
 
-def test_the_picker_names_a_preset_only_where_there_are_several() -> None:
+def test_the_picker_names_presets_only_if_there_are_several() -> None:
     runs = [run("one", "loss_free", 0), run("two", "loss_free", 1), run("three")]
     short = picker_names(arms_of(runs))
     assert sorted(short.values()) == [

@@ -1,9 +1,9 @@
 """Golden series: every strategy trains as it did when it was proven.
 
 The references and properties say what is right; this says what changed. Another processor rounds
-differently, and a token between two experts may then go the other way: the first steps must agree
-exactly in their counts, the last one, step 24, nearly. By step 49 some strategies have moved half of the
-assignments to other experts on another processor.
+differently, and a token between two experts may then go the other way: token counts must agree
+exactly in the first steps and nearly in the last, step 24. On another processor, some strategies have moved
+half of the assignments to other experts by step 49.
 After a change that is meant: tests/support/golden/series.py.
 """
 

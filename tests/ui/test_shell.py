@@ -60,10 +60,10 @@ def test_while_the_runs_are_read_for_the_first_time_the_page_says_how_far(
 
 
 @pytest.mark.parametrize("page", shell.WITHOUT_RUNS)
-def test_a_page_without_runs_is_not_drawn_again_for_runs_that_are_being_read(
+def test_a_page_without_runs_is_not_redrawn_while_runs_are_being_read(
     open_app: Opener, recorded: Path, monkeypatch: pytest.MonkeyPatch, page: str
 ) -> None:
-    """Whoever drags a slider there would lose it."""
+    """A redraw would interrupt the dragging of a slider."""
     clocks: list[str] = []
     monkeypatch.setattr(shell, "is_reading", lambda: True)
     monkeypatch.setattr(shell, "_wait", lambda condition, seconds: None)
@@ -74,10 +74,10 @@ def test_a_page_without_runs_is_not_drawn_again_for_runs_that_are_being_read(
     assert clocks == ["runs"]
 
 
-def test_what_stands_below_a_sentence_about_the_runs_keeps_its_place_when_that_goes(
+def test_elements_below_a_status_banner_keep_their_place_when_it_disappears(
     open_app: Opener, recorded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Elsewhere the browser would make it anew, with every control that is being used."""
+    """Otherwise the browser would recreate them, including any control in use."""
 
     def place_of_the_title(is_reading: bool) -> list[int]:
         monkeypatch.setattr(shell, "is_reading", lambda: is_reading)

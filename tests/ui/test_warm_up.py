@@ -118,7 +118,7 @@ def test_the_command_loads_streamlit_without_looking_for_garbage(monkeypatch: py
     assert gc.isenabled()
 
 
-def test_an_image_can_compile_what_a_server_loads_without_starting_one() -> None:
+def test_an_image_can_compile_everything_a_server_loads_without_starting_one() -> None:
     code = (
         "import sys, threading; from explorer.ui import warm_up; warm_up.compile_all();"
         "print(*(name in sys.modules for name in (*warm_up.SERVER, *warm_up.LAZY_LIBRARIES, 'pandas',"

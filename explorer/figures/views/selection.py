@@ -51,7 +51,7 @@ def arm_names(arms: Sequence[Arm]) -> dict[str, str]:
 def picker_names(arms: Sequence[Arm]) -> dict[str, str]:
     """The same with the id behind the name of a single run: the field of the picker searches in this text.
 
-    Without the preset where all share one: the sidebar has room for a rule on one line, not for both.
+    The preset is omitted if all runs share it: a line of the sidebar has room for the rule, not for both.
     """
     names = arm_names(arms)
     presets = {run.preset for arm in arms for run in arm.runs}

@@ -200,7 +200,7 @@ def _our_metrics(example: Example) -> None:
 
 
 _OTHER_TOOLS = "other-tools-table"
-# On a phone, where the fourth column lay beyond the edge, a row is a block with one line per value.
+# On a phone the fourth column would be cut off, so each row becomes a block with one line per value.
 _STACKED = f"""
 @media (max-width: 640px) {{
   .st-key-{_OTHER_TOOLS} thead {{ display: none; }}

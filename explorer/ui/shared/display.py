@@ -22,7 +22,7 @@ _UNKNOWN = state.Slot("unknown_panel", "")
 FACTOR = 1.45
 """Enlargement of charts in lecture mode."""
 LETTERS_PX, PHONE_LETTERS_PX = 21, 17
-"""The size that all other sizes of the page follow; 15 as usual. A phone is held in the hand."""
+"""Root font size in lecture mode (normally 15); smaller on a phone, which is read from close up."""
 
 # Sliders stay: the rate and the playhead are what a lecture moves.
 _CONTROLS = (

@@ -46,8 +46,8 @@ def _draw(arms: list[Arm]) -> list[str]:
             format_func=picker_names(arms).__getitem__,
             max_selections=MOST,
             placeholder="Choose up to six",
-            help="An entry with a run id is that run; the others stand for all seeds of one rule. Type a "
-            "part of a name or of a run id to find one.",
+            help="An entry with a run id is a single run; the others cover all seeds of a rule. Type part of "
+            "a name or run id to find an entry.",
         )
         arms_chosen = [by_token[token] for token in tokens if token in by_token]
         if arms_chosen:

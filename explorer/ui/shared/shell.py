@@ -18,7 +18,7 @@ LOOK_S = 0.05
 FOLLOW_S = 2.0
 """Seconds between two checks for runs while a page has none to show."""
 WITHOUT_RUNS = ("playground", "theory")
-"""Paths of pages that show no recorded run: nothing on them changes while runs are being read."""
+"""Paths of pages that show no recorded runs: nothing on them changes while runs are being read."""
 _WAITED_FOR = state.Slot[set[str] | None]("runs_waited_for", None)
 """Runs of the link that was waited for last."""
 _KNOWN = state.Slot[int | None]("runs_read", None)
@@ -148,10 +148,10 @@ def _usable(runs: Sequence[Run]) -> set[tuple[str, bool]]:
 
 
 def show_index_state(page: str) -> None:
-    """Sentences above the page, and the clock that follows the first reading. page: its path."""
+    """Show the status banners above a page and the progress of the first read. page: its URL path."""
     owner = services()
-    # Always one place: without it everything below would move up when a sentence goes, and the browser would
-    # make it all anew, a slider that the pointer holds included.
+    # Always one container: otherwise everything below would move up when a banner disappears, and the browser
+    # would recreate it all, including a slider that is being dragged.
     with st.container():
         if owner.index.notice:
             st.warning(plain(owner.index.notice), icon=":material/database_off:")

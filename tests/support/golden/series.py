@@ -1,4 +1,4 @@
-"""The first 25 of 50 steps of one strategy on made text: CPU, float32, one thread.
+"""The first 25 of 50 steps of one strategy on synthetic text: CPU, float32, one thread.
 
 PYTHONPATH=tests/support .venv/bin/python -m golden.series [NAME …]
 
@@ -21,12 +21,12 @@ from explorer.training import train
 FILE = Path(__file__).with_name("series.json")
 STEPS = 25
 PLANNED_STEPS = 50
-"""They decide how the learning rate changes."""
+"""Length of the learning-rate schedule."""
 
 
 def series(name: str) -> dict[str, Any]:
     """What a strategy's run looks like: language loss of every step, loads and biases of some."""
-    # Evaluations move nothing (P16).
+    # Evaluations do not affect training (P16).
     base = make_tiny_config(
         "none",
         num_experts=8,
