@@ -209,8 +209,8 @@ _STACKED = f"""
   .st-key-{_OTHER_TOOLS} td {{ border: 0 !important; padding: .1rem 0; }}
   .st-key-{_OTHER_TOOLS} td:first-of-type {{ font-weight: 600; }}
   .st-key-{_OTHER_TOOLS} td :is(p, div) {{ display: inline; }}
-  .st-key-{_OTHER_TOOLS} td:nth-of-type(2)::before {{ content: "prints "; }}
-  .st-key-{_OTHER_TOOLS} td:nth-of-type(3)::before {{ content: "at balance "; }}
+  .st-key-{_OTHER_TOOLS} td:nth-of-type(2)::before {{ content: "prints: "; }}
+  .st-key-{_OTHER_TOOLS} td:nth-of-type(3)::before {{ content: "at balance: "; }}
 }}
 """
 
