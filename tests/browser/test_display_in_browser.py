@@ -35,6 +35,9 @@ def test_a_lecture_has_large_letters_and_no_controls_takes_clicks_and_can_be_lef
     settled(page)
     expect(page.get_by_role("button", name=sentence("controls.play"), exact=True)).to_be_visible()
     assert letters(page) > 1.3 * usual
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert letters(page) < 1.2 * usual, "a phone has no room for letters that a hall needs"
+    page.set_viewport_size({"width": 1400, "height": 1000})
     click_a_cell(page)
     page.get_by_role("button", name="Leave lecture mode").click()
     expect(sidebar).to_be_visible()

@@ -8,6 +8,7 @@ import vl_convert
 from chart_samples import for_file
 
 from explorer.charts import microscope, theme
+from explorer.charts.enlarge import enlarged
 from explorer.charts.order import with_places
 from explorer.charts.spec import make
 
@@ -110,3 +111,9 @@ def test_the_names_of_close_cut_offs_do_not_cover_each_other() -> None:
     assert abs(places[0] - places[1]) * 280 >= 14
     assert microscope.cut_rows(None, None, 0.0, 1.0).is_empty()
     assert microscope.cut_rows(None, 0.4, 0.0, 1.0)["name"].to_list() == ["cut-off"]
+
+
+def test_the_band_of_the_marked_expert_is_as_high_as_the_plot_of_a_lecture() -> None:
+    large = enlarged(make(FIGURES["token_scores"]()).at(None), 1.5)
+    (band,) = (layer for layer in large["layer"] if layer.get("transform") == [{"filter": "datum.marked"}])
+    assert (band["encoding"]["y"]["value"], band["encoding"]["y2"]["value"]) == (0, "height")

@@ -5,7 +5,17 @@ import random
 
 import pytest
 
-from explorer.charts.placing import LETTER_PX, LINE_PX, Box, leader, place_words, without_overlaps
+from explorer.charts.placing import (
+    LETTER_PX,
+    LINE_PX,
+    MARK_COST,
+    WORD_COST,
+    Box,
+    _cost_of_leader,
+    leader,
+    place_words,
+    without_overlaps,
+)
 
 Word = tuple[str, float, float]
 
@@ -97,3 +107,20 @@ def test_of_words_that_meet_the_first_ones_stay() -> None:
     taken = [Box.around(400.0, 0.0, 10, 10)]
     assert without_overlaps(words, [(0.0, 0.0)] * 4, taken) == [True, False, True, False]
     assert without_overlaps(words, [(0.0, 0.0), (0.0, 40.0), (0.0, 0.0), (0.0, 0.0)]) == [True] * 4
+
+
+def test_a_leader_costs_what_each_of_its_dots_covers() -> None:
+    draw = random.Random(5)
+
+    def some(count: int, size: float) -> list[Box]:
+        return [Box.around(draw.uniform(0, 90), draw.uniform(0, 90), size, size) for _ in range(count)]
+
+    costs = []
+    for _ in range(20):
+        line, words, others = some(6, 4), some(3, 30), some(4, 16)
+        expected = sum(WORD_COST * dot.shared(word) for dot in line for word in words)
+        expected += sum(MARK_COST * dot.shared(mark) for dot in line for mark in others)
+        assert _cost_of_leader(line, words, others) == pytest.approx(expected)
+        costs.append(expected)
+    assert min(costs) < max(costs)
+    assert _cost_of_leader([], some(3, 30), some(4, 16)) == 0
