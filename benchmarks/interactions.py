@@ -89,6 +89,8 @@ def _key(*keys: str) -> Callable[[Page, int], None]:
     return lambda page, n: page.keyboard.press(keys[n % len(keys)])
 
 
+EXPERTS = 16
+"""In each layer of the shipped run that the Microscope opens with."""
 BARE = Interaction(page="", name="a slider and a chart", act=_slider("n"))
 INTERACTIONS = (
     Interaction(page="compare", name="another layer", act=_segment("MoE layer", ("1", "2", "3", "0"))),
@@ -99,7 +101,7 @@ INTERACTIONS = (
     Interaction(
         page="microscope",
         name="an expert",
-        act=lambda page, n: page.get_by_role("button", name=f"Expert {n}", exact=True).click(),
+        act=lambda page, n: page.get_by_role("button", name=f"Expert {n % EXPERTS}", exact=True).click(),
     ),
     Interaction(page="microscope", name="another layer", act=_segment("MoE layer", ("1", "2", "3", "0"))),
     Interaction(page="serving", name="another layer", act=_segment("MoE layer", ("1", "2", "3", "0"))),
