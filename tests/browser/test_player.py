@@ -217,6 +217,17 @@ def test_a_report_that_python_has_heard_is_not_told_again(page: Page) -> None:
     expect_state(page, step=51, reports=1)
 
 
+def test_python_moves_back_to_a_step_that_was_just_reported(page: Page) -> None:
+    """The step's number alone does not say whether Python answers an old report or moves by itself."""
+    stage(page).focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    expect_state(page, step=51, expert=0)
+    page.get_by_role("button", name="start again").click()
+    expect_state(page, step=50, expert=None)
+    wait_for(page, "column === 50")
+
+
 # The next report of the main player does not reach Python.
 LOSE_ONE = f"""() => {{
     const {{ component }} = {PLAYER}.players.get('main'), tell = component.setTriggerValue;

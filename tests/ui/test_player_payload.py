@@ -97,6 +97,8 @@ def test_a_large_matrix_stays_below_two_megabytes() -> None:
     ("value", "wanted"),
     [
         ({"moved": {"step": 3, "expert": 1}}, component.PlayerEvent(step=3, expert=1)),
+        ({"moved": {"step": 3, "expert": 1, "time": 9}}, component.PlayerEvent(step=3, expert=1, time=9)),
+        ({"moved": {"step": 3, "expert": 1, "time": "9"}}, component.PlayerEvent(step=3, expert=1)),
         ({"moved": {"step": 3, "expert": None}}, component.PlayerEvent(step=3, expert=None)),
         ({"moved": {"step": 3, "expert": "1"}}, component.PlayerEvent(step=3, expert=None)),
         ({"moved": {"step": "3"}}, None),

@@ -13,8 +13,8 @@ import { LoadMatrix } from "../../../explorer/ui/components/player/matrix.js";
 import { rowNames } from "../../../explorer/ui/components/player/paint.js";
 import {
   advance,
+  isLate,
   nextEvent,
-  Reports,
   SPEEDS,
   speedFor,
 } from "../../../explorer/ui/components/player/playback.js";
@@ -136,16 +136,13 @@ test("time moves the clock; with less motion it jumps once per second", () => {
   assert.deepEqual(clocks, [10, 10, 10, 20, 20, 20, 20, 30]);
 });
 
-test("an answer to an earlier report is an echo, the last answer is not", () => {
-  const reports = new Reports();
-  reports.add(1, 0);
-  reports.add(2, 100);
-  assert.equal(reports.isEcho(1, 200), true);
-  assert.equal(reports.isEcho(2, 300), false);
-  assert.equal(reports.isEcho(7, 300), false, "Python's own move");
-  reports.add(3, 1000);
-  reports.add(4, 1100);
-  assert.equal(reports.isEcho(3, 9000), false, "too old to be an answer");
+test("Python is late until it has heard of the last report, or that one is lost", () => {
+  const [first, last] = [1000, 1100];
+  assert.equal(isLate(first, last, 1200), true);
+  assert.equal(isLate(last, last, 1200), false);
+  assert.equal(isLate(0, 0, 1200), false, "nothing was reported");
+  assert.equal(isLate(Infinity, last, 1200), false, "handed over by the player before");
+  assert.equal(isLate(first, last, 9000), false, "no answer for so long");
 });
 
 test("the next event lies beyond the playhead, the nearest first", () => {

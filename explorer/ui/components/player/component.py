@@ -23,6 +23,8 @@ _PLAYER = st.components.v2.component(
     css=(FOLDER / "player.css").read_text(encoding="utf-8") + modules.TIP_CSS,
     js=modules.script(FOLDER / "index.js"),
 )
+_HEARD = state.Memo[dict[str, int]]("player-heard", dict)
+"""Key of a player -> the time of its last report, by which the browser knows what has arrived."""
 _SYNC = st.components.v2.component("moe_heatmap_player_sync", js=modules.script(FOLDER / "sync.js"))
 
 
@@ -34,6 +36,8 @@ class PlayerEvent:
     expert: int | None
     layer: int | None = None
     """The layer that a key asked for, where one did."""
+    time: int = 0
+    """When it was reported (ms since 1970, by the browser's clock), which is the report's name."""
 
 
 class Mark(TypedDict):
@@ -97,6 +101,7 @@ def heatmap_player(
         event = _event(state.value(key))
         if event is None:
             return
+        _HEARD.get()[key] = event.time
         if on_step is not None and event.step != step:
             on_step(event.step)
         if on_expert is not None and event.expert != expert:
@@ -119,7 +124,8 @@ def heatmap_player(
     # No gap: the second component has no size and must not leave a hole in the page.
     with st.container(gap=None):
         result = _PLAYER(key=key, data=data, on_moved_change=moved)
-        _SYNC(key=f"{key}-sync", data={"id": key, "step": step, "expert": expert})
+        heard = _HEARD.get().get(key, 0)
+        _SYNC(key=f"{key}-sync", data={"id": key, "step": step, "expert": expert, "heard": heard})
     return _event(result)
 
 
@@ -168,7 +174,8 @@ def _event(result: Any) -> PlayerEvent | None:
     step = _whole(value.get("step"))
     if step is None:
         return None
-    return PlayerEvent(step=step, expert=_whole(value.get("expert")), layer=_whole(value.get("layer")))
+    expert, layer, time = (_whole(value.get(name)) for name in ("expert", "layer", "time"))
+    return PlayerEvent(step=step, expert=expert, layer=layer, time=time or 0)
 
 
 def _whole(value: object) -> int | None:

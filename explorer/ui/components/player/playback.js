@@ -2,7 +2,7 @@
 
 /** Steps per second that the menu offers. */
 export const SPEEDS = [2, 5, 15, 30, 60, 120, 300, 600];
-const ECHO_MS = 5000;
+const LOST_MS = 7000;
 
 /** The speed at which all columns pass in about twelve seconds. */
 export function speedFor(columns) {
@@ -24,24 +24,14 @@ export function advance({ clock, still }, seconds, { last, speed, calm }) {
   return { clock: clock + Math.max(1, Math.round(last / 20)), still: 0 };
 }
 
-/** The steps that were reported to Python and not yet answered. */
-export class Reports {
-  #open = [];
-
-  add(step, now) {
-    this.#open.push({ step, now });
-  }
-
-  /**
-   * Whether Python answers an earlier report while a later one is under way: following it would jerk
-   * back.
-   */
-  isEcho(step, now) {
-    this.#open = this.#open.filter((report) => now - report.now < ECHO_MS);
-    const index = this.#open.findIndex((report) => report.step === step);
-    if (index >= 0) this.#open.splice(0, index + 1);
-    return index >= 0 && this.#open.length > 0;
-  }
+/**
+ * Whether Python had not heard of the last report when it spoke.
+ *
+ * `heard` and `reported` name reports by their time (ms). A report without an answer for so long is lost,
+ * and Python leads again.
+ */
+export function isLate(heard, reported, now) {
+  return heard < reported && now - reported < LOST_MS;
 }
 
 /** The nearest event after (`by` 1) or before (-1) a column, or undefined. */

@@ -9,7 +9,7 @@ import { layoutOf } from "./layout.js";
 import { PageLinks } from "./links.js";
 import { LoadMatrix } from "./matrix.js";
 import { drawAll } from "./paint.js";
-import { advance, Reports } from "./playback.js";
+import { advance, isLate } from "./playback.js";
 import { listenToPointer } from "./pointer.js";
 import { players, waiting } from "./registry.js";
 
@@ -33,12 +33,11 @@ export class Player {
   /** Whether a key that moves is held; Python hears of it on release. */
   moving = false;
   known = { step: null, expert: null };
-  reports = new Reports();
   frames = 0;
-  /** The step that Python has named last; null where it names none. */
-  heard = null;
-  /** The expert that Python named last. */
-  heardExpert = null;
+  /** Whether Python names a step: only then it answers a report, or has lost it. */
+  isLed = false;
+  /** When the last report was made (ms since 1970), which is its name; 0 before the first. */
+  reported = 0;
   again = 0;
 
   constructor(root) {
@@ -132,18 +131,22 @@ export class Player {
     showTheme(this);
   }
 
-  /** Step and expert as Python has them; while playing, the player leads. */
-  sync({ step, expert }) {
+  /**
+   * Step and expert as Python has them; while playing, the player leads.
+   *
+   * `heard` is the report that Python had heard of last: with a later one under way, following what Python
+   * says would jerk back.
+   */
+  sync({ step, expert, heard = Infinity }) {
     waiting.delete(this.id);
-    this.heard = step;
-    this.heardExpert = expert;
-    // The report has arrived: whatever moves the step next is not to be taken back.
-    if (this.hasHeard(this.known)) clearTimeout(this.again);
+    this.isLed = step !== null;
+    if (isLate(heard, this.reported, Date.now())) return;
+    clearTimeout(this.again);
     if (expert !== this.known.expert) {
       this.known.expert = expert;
       this.expert = expert;
     }
-    if (step !== null && step !== this.known.step && !this.reports.isEcho(step, performance.now())) {
+    if (step !== null && step !== this.known.step) {
       this.known.step = step;
       if (!this.playing && !this.dragging && this.matrix.columns) {
         this.moveTo(this.matrix.columnOf(step));
@@ -162,25 +165,19 @@ export class Player {
   }
 
   send(more) {
-    const step = this.matrix.first[this.column];
-    this.known = { step, expert: this.expert };
-    this.reports.add(step, performance.now());
-    this.tell({ ...this.known, ...more }, 1);
+    this.known = { step: this.matrix.first[this.column], expert: this.expert };
+    this.reported = Math.max(this.reported + 1, Date.now());
+    this.tell({ ...this.known, ...more, time: this.reported }, 1);
   }
 
   /** A busy server may lose a report that another component's follows at once. */
   tell(report, nth) {
     clearTimeout(this.again);
     this.component.setTriggerValue(REPORT_EVENT, report);
-    if (this.heard === null || this.hasHeard(report) || nth === TRIES) return;
+    if (!this.isLed || nth === TRIES) return;
     this.again = setTimeout(() => {
-      if (!this.hasHeard(report) && !this.playing && !this.dragging) this.tell(report, nth + 1);
+      if (!this.playing && !this.dragging) this.tell(report, nth + 1);
     }, AGAIN_MS);
-  }
-
-  /** Whether Python has answered with this step and this expert. */
-  hasHeard({ step, expert }) {
-    return this.heard === step && this.heardExpert === expert;
   }
 
   // --- moving -------------------------------------------------------------------------------

@@ -6,7 +6,7 @@
  */
 
 export const players = new Map();
-/** `{step, expert}` by id of the player. */
+/** `{step, expert, heard}` by id of the player; `heard` is the time of the last report that had arrived. */
 export const waiting = new Map();
 /** The layer that keys have asked for and when (ms); it outlives the player of the layer before. */
 export const layerRequest = { layer: null, time: 0 };

@@ -4,8 +4,8 @@
 import { players, waiting } from "./registry.js";
 
 export default function mount(component) {
-  const { id, step, expert } = component.data;
+  const { id, ...message } = component.data;
   const player = players.get(id);
-  if (player) player.sync({ step, expert });
-  else waiting.set(id, { step, expert });
+  if (player) player.sync(message);
+  else waiting.set(id, message);
 }
