@@ -13,6 +13,7 @@ ExplorerError                 one clear sentence for a person; the CLI exits wit
 """
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 MOST_SHOWN = 200
 """Characters of a value that a sentence repeats."""
@@ -92,4 +93,19 @@ def one_of(field: str, value: object, allowed: Iterable[object]) -> None:
     """Refuse a value that is not among the allowed ones, and list them."""
     names = list(allowed)
     if value not in names:
-        raise ConfigError(field, value, "is not a known name", f"choose one of {', '.join(map(str, names))}")
+        raise ConfigError(field, value, "is not a known name", choose_one(value, names))
+
+
+LISTED = 12
+"""As many names are listed whole: more are no help for somebody who mistyped one."""
+
+
+def choose_one(value: object, names: Iterable[object]) -> str:
+    """The remedy for a name that is not among `names`: all of them, or the most similar of very many."""
+    known = list(map(str, names))
+    if not known:
+        return "there is none to choose"
+    if len(known) <= LISTED:
+        return f"choose one of {', '.join(known)}"
+    similar = get_close_matches(str(value), known, LISTED // 2, cutoff=0)
+    return f"choose one of {', '.join(similar)} or {len(known) - len(similar)} others"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from explorer.errors import ConfigError
+from explorer.errors import ConfigError, choose_one
 
 
 def nested(depth: int) -> list[object]:
@@ -31,3 +31,13 @@ def test_any_value_can_be_repeated(value: object, shown: str) -> None:
     assert sentence.endswith(": breaks a rule; change it.")
     assert len(sentence) < 300
     assert sentence.encode()
+
+
+def test_a_few_names_are_listed_whole_and_of_many_the_most_similar() -> None:
+    assert choose_one("x", ["a", "b"]) == "choose one of a, b"
+    assert choose_one("x", []) == "there is none to choose"
+    names = [f"standard-{rule}-seed{seed}" for rule in ("none", "aux_loss", "loss_free") for seed in range(9)]
+    remedy = choose_one("none-seed4", names)
+    assert remedy.startswith("choose one of standard-none-seed4, ")
+    assert remedy.endswith(" or 21 others")
+    assert remedy.count(",") == 5

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.cli.extras import need_checkout
 from explorer.config.places import NoHomeError, default_path
-from explorer.errors import ConfigError, ExplorerError, one_of
+from explorer.errors import ConfigError, ExplorerError, choose_one, one_of
 from explorer.files import write_whole
 
 if TYPE_CHECKING:
@@ -201,8 +201,8 @@ def _refuse_unknown(ids: Sequence[str], view: str, runs: "Sequence[Run]") -> Non
     )
     for name in ids:
         if name not in offered:
-            listed = ", ".join(offered[:60]) or "none"
-            raise ConfigError("RUN", name, "is not a run that this view can show", f"choose one of {listed}")
+            remedy = f"{choose_one(name, offered)}; python -m explorer runs lists all runs"
+            raise ConfigError("RUN", name, "is not a run that this view can show", remedy)
     if ids and view in WITHOUT_RUNS:
         rule, remedy = f"the view {view} does not depend on runs", "leave them out, or use --view compare"
         raise ConfigError("RUN", " ".join(ids), rule, remedy)

@@ -150,7 +150,7 @@ def test_nothing_is_overwritten_unless_asked_for(
         (["gone", "--view", "compare"], ["'gone'", sentence("errors.choose_one_of"), "loss_free-seed0"]),
         (["--view", "nowhere"], ["--view = 'nowhere'", "compare", "replay"]),
         (["--format", "tiff"], ["--format = 'tiff'", "png", "bundle"]),
-        (["--view", "compare", "--figure", "nothing"], ["--figure = 'nothing'", "compare-max-vio"]),
+        (["--view", "compare", "--figure", "maxvio"], ["--figure = 'maxvio'", "compare-max-vio"]),
         (["none-seed0", "loss_free-seed0", "--view", "replay"], ["shows one run"]),
         (["--view", "overview", "--format", "gif"], ["has no animation", "--view replay"]),
         (["none-seed0", "--view", "theory"], [sentence("export.independent_of_runs"), "--view compare"]),
