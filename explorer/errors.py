@@ -90,18 +90,18 @@ class TrainingError(ExplorerError):
 
 
 def one_of(field: str, value: object, allowed: Iterable[object]) -> None:
-    """Refuse a value that is not among the allowed ones, and list them."""
+    """Refuse a value that is not among the allowed ones, and say which are."""
     names = list(allowed)
     if value not in names:
         raise ConfigError(field, value, "is not a known name", choose_one(value, names))
 
 
 LISTED = 12
-"""As many names are listed whole: more are no help for somebody who mistyped one."""
+"""Up to this many names are listed in full; a longer list does not help somebody who mistyped one."""
 
 
 def choose_one(value: object, names: Iterable[object]) -> str:
-    """The remedy for a name that is not among `names`: all of them, or the most similar of very many."""
+    """The remedy for a name that is not among `names`: all of them, or the most similar of many."""
     known = list(map(str, names))
     if not known:
         return "there is none to choose"
