@@ -207,16 +207,6 @@ def test_python_moves_a_paused_player_but_not_a_playing_one(page: Page) -> None:
     assert ask(page, "column") < 100
 
 
-def test_a_report_that_python_has_heard_is_not_told_again(page: Page) -> None:
-    """Python moves on at once: the player must not take that back."""
-    page.mouse.click(*cell(page, 120, 6))
-    expect_state(page, step=120)
-    page.get_by_role("button", name="python says 51").click()
-    expect_state(page, step=51)
-    page.wait_for_timeout(2500)
-    expect_state(page, step=51, reports=1)
-
-
 def test_python_moves_back_to_a_step_that_was_just_reported(page: Page) -> None:
     """The step's number alone does not say whether Python answers an old report or moves by itself."""
     stage(page).focus()

@@ -171,7 +171,7 @@ def _player(run: Run, update: DeltaGenerator) -> None:
     update = update.container()
     run = latest(run)
     if run.is_running:
-        playhead.undo_echo()
+        playhead.undo_echo(run)
     playhead.controls(run)
     settings, questions = playhead.settings(), _questions(run)
     playhead.DRAWN.put((settings.layer, settings.expert))
@@ -196,7 +196,7 @@ def _heatmap_player(run: Run, settings: view.ReplaySettings) -> None:
         store.ask(load_queries.load_matrix, run, layer),
         key=f"player-{run.run_id}-{layer}",
         step=settings.step,
-        on_step=partial(playhead.move, run.last_step),
+        on_step=partial(playhead.move, run),
         expert=settings.expert,
         on_expert=playhead.single_out,
         label=f"Expert loads of {run.label}, layer {layer}",

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -12,8 +13,20 @@ from explorer.metrics.glossary import tip
 from explorer.ui.replay import expert_order
 from explorer.ui.shared import layers, state, urls
 
-MOVED = state.Slot[tuple[int | None, int, float]]("replay_moved", (None, 0, 0.0))
-"""The step before the last move, the step after it, and when that was (monotonic seconds)."""
+
+@dataclass(frozen=True, kw_only=True)
+class Moved:
+    """A move of the player."""
+
+    run_id: str
+    before: int | None
+    now: int
+    at: float
+    """Monotonic seconds."""
+
+
+MOVED = state.Slot[Moved | None]("replay_moved", None)
+"""The last move of the player, unless the page has gone elsewhere since."""
 DRAWN = state.Slot[tuple[int, int | None] | None]("replay_drawn", None)
 """Layer and expert when the player was drawn last."""
 PANELS = "replay"
@@ -88,24 +101,26 @@ def draw_what_changed() -> None:
         draw_panels()
 
 
-def move(last_step: int, step: int) -> None:
+def move(run: Run, step: int) -> None:
     """Called when the player pauses at a step."""
-    before, now = state.value("step"), min(max(step, 0), last_step)
+    before, now = state.value("step"), min(max(step, 0), run.last_step)
     state.put("step", now)
-    MOVED.put((before, now, time.monotonic()))
+    MOVED.put(Moved(run_id=run.run_id, before=before, now=now, at=time.monotonic()))
 
 
 def go_to(step: int) -> None:
     """A link on the page names a step."""
     state.put("step", step)
+    MOVED.put(None)
 
 
-def undo_echo() -> None:
+def undo_echo(run: Run) -> None:
     """Restore the step where a tick that left the browser before a move brings the old one back."""
-    before, now, moved_at = MOVED.get()
-    is_recent = time.monotonic() - moved_at < ECHO_S
-    if before is not None and state.value("step") == before and is_recent:
-        state.put("step", now)
+    last = MOVED.get()
+    if last is None or last.run_id != run.run_id or time.monotonic() - last.at >= ECHO_S:
+        return
+    if last.before is not None and state.value("step") == last.before:
+        state.put("step", last.now)
 
 
 def single_out(expert: int | None) -> None:
@@ -126,7 +141,7 @@ def jump(last_step: int, event: Mapping[str, Any]) -> None:
 
 def select_event(last_step: int, event: Mapping[str, Any]) -> None:
     """Its step, and its layer and expert where it has them."""
-    state.put("step", min(int(event["step"]), last_step))
+    go_to(min(int(event["step"]), last_step))
     if event["layer"] is not None:
         state.put("layer", int(event["layer"]))
     if event["expert"] is not None:

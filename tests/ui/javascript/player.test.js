@@ -11,13 +11,7 @@ import {
 } from "../../../explorer/ui/components/player/layout.js";
 import { LoadMatrix } from "../../../explorer/ui/components/player/matrix.js";
 import { rowNames } from "../../../explorer/ui/components/player/paint.js";
-import {
-  advance,
-  isLate,
-  nextEvent,
-  SPEEDS,
-  speedFor,
-} from "../../../explorer/ui/components/player/playback.js";
+import { advance, nextEvent, SPEEDS, speedFor } from "../../../explorer/ui/components/player/playback.js";
 import { isDark, rampIndex, rampOf, rgbOf } from "../../../explorer/ui/components/shared/colours.js";
 import { apart, niceStep } from "../../../explorer/ui/components/shared/ticks.js";
 
@@ -134,15 +128,6 @@ test("time moves the clock; with less motion it jumps once per second", () => {
     clocks.push(state.clock);
   }
   assert.deepEqual(clocks, [10, 10, 10, 20, 20, 20, 20, 30]);
-});
-
-test("Python is late until it has heard of the last report, or that one is lost", () => {
-  const [first, last] = [1000, 1100];
-  assert.equal(isLate(first, last, 1200), true);
-  assert.equal(isLate(last, last, 1200), false);
-  assert.equal(isLate(0, 0, 1200), false, "nothing was reported");
-  assert.equal(isLate(Infinity, last, 1200), false, "handed over by the player before");
-  assert.equal(isLate(first, last, 9000), false, "no answer for so long");
 });
 
 test("the next event lies beyond the playhead, the nearest first", () => {

@@ -17,12 +17,12 @@ export class LayerKeys {
   change(by) {
     const { layer, layers } = this.#player.settings;
     if (layer === null) return;
-    const from = layerRequest.layer ?? layer;
+    const from = this.#requested() ?? layer;
     const to = Math.max(0, Math.min(layers - 1, from + by));
     if (to === from) return;
     const now = performance.now();
     const isFirst = now - layerRequest.time > GATHER_MS;
-    Object.assign(layerRequest, { layer: to, time: now });
+    Object.assign(layerRequest, { run: this.#run(), layer: to, time: now });
     this.#player.stop(false);
     this.ask(isFirst ? 0 : GATHER_MS);
   }
@@ -33,8 +33,8 @@ export class LayerKeys {
    */
   ask(delay = GATHER_MS) {
     clearTimeout(this.#timer);
-    const { layer, time } = layerRequest;
-    if (layer === null || layer === this.#player.settings.layer || performance.now() - time > FORGET_MS) {
+    const layer = this.#requested();
+    if (layer === null || layer === this.#player.settings.layer) {
       layerRequest.layer = null;
       return;
     }
@@ -43,5 +43,16 @@ export class LayerKeys {
 
   leave() {
     clearTimeout(this.#timer);
+  }
+
+  /** The layer that keys asked for a moment ago, of this player's run, or null. */
+  #requested() {
+    const { run, layer, time } = layerRequest;
+    return run === this.#run() && performance.now() - time <= FORGET_MS ? layer : null;
+  }
+
+  /** Only the event that links a run's charts names the run here. */
+  #run() {
+    return this.#player.settings.vega.expert;
   }
 }

@@ -1,8 +1,7 @@
-// How time passes in the player, and which answers of Python are late.
+// How time passes in the player.
 
 /** Steps per second that the menu offers. */
 export const SPEEDS = [2, 5, 15, 30, 60, 120, 300, 600];
-const LOST_MS = 7000;
 
 /** The speed at which all columns pass in about twelve seconds. */
 export function speedFor(columns) {
@@ -22,16 +21,6 @@ export function advance({ clock, still }, seconds, { last, speed, calm }) {
   const waited = still + seconds;
   if (waited < 1) return { clock, still: waited };
   return { clock: clock + Math.max(1, Math.round(last / 20)), still: 0 };
-}
-
-/**
- * Whether Python had not heard of the last report when it spoke.
- *
- * `heard` and `reported` name reports by their time (ms). A report without an answer for so long is lost,
- * and Python leads again.
- */
-export function isLate(heard, reported, now) {
-  return heard < reported && now - reported < LOST_MS;
 }
 
 /** The nearest event after (`by` 1) or before (-1) a column, or undefined. */

@@ -2,6 +2,7 @@
 
 import { readTheme } from "../shared/colours.js";
 import { fillSpeeds, listenToControls, partsOf, placeScrubber, showPosition, showTheme } from "./controls.js";
+import { dialogueWith } from "./dialogue.js";
 import { imageOf } from "./image.js";
 import { listenToKeys } from "./keys.js";
 import { LayerKeys } from "./layer_keys.js";
@@ -9,13 +10,11 @@ import { layoutOf } from "./layout.js";
 import { PageLinks } from "./links.js";
 import { LoadMatrix } from "./matrix.js";
 import { drawAll } from "./paint.js";
-import { advance, isLate } from "./playback.js";
+import { advance } from "./playback.js";
 import { listenToPointer } from "./pointer.js";
-import { players, waiting } from "./registry.js";
+import { players } from "./registry.js";
 
 const REPORT_EVENT = "moved";
-const AGAIN_MS = 2000;
-const TRIES = 3;
 
 export class Player {
   column = 0;
@@ -32,13 +31,7 @@ export class Player {
   dragging = false;
   /** Whether a key that moves is held; Python hears of it on release. */
   moving = false;
-  known = { step: null, expert: null };
   frames = 0;
-  /** Whether Python names a step: only then it answers a report, or has lost it. */
-  isLed = false;
-  /** When the last report was made (ms since 1970), which is its name; 0 before the first. */
-  reported = 0;
-  again = 0;
 
   constructor(root) {
     this.box = root.querySelector(".player");
@@ -55,20 +48,17 @@ export class Player {
 
   leave() {
     this.stop(false);
-    clearTimeout(this.again);
     this.observer.disconnect();
     this.layerKeys.leave();
     this.links.leave();
     this.stopListening();
-    // A new player of the same id may have come before this one goes.
-    if (players.get(this.id) !== this) return;
-    players.delete(this.id);
-    this.handOver();
+    this.resign();
   }
 
-  /** The page may mount its player anew, without Python naming the step again. */
-  handOver() {
-    if (this.known.step !== null && !waiting.has(this.id)) waiting.set(this.id, this.known);
+  /** No longer the player of its id, unless a new one has come before this one goes. */
+  resign() {
+    this.dialogue?.detach(this);
+    if (players.get(this.id) === this) players.delete(this.id);
   }
 
   // --- what comes from Python ---------------------------------------------------------------
@@ -80,20 +70,20 @@ export class Player {
     this.box.style.zoom = data.scale;
     this.box.classList.toggle("no-list", !data.keys);
     this.events = data.events;
+    const isNew = this.id !== data.id;
+    if (isNew) {
+      this.resign();
+      this.id = data.id;
+      this.dialogue = dialogueWith(this.id);
+      players.set(this.id, this);
+    }
     if (data.matrix.version !== this.version) this.replaceMatrix(data.matrix);
     this.orderRows(data.order);
     this.links.update(data.vega);
-    if (this.id !== data.id) {
-      players.delete(this.id);
-      players.get(data.id)?.handOver();
-      this.id = data.id;
-      players.set(this.id, this);
-    }
     fillSpeeds(this);
     this.updateTheme();
     showPosition(this);
-    const message = waiting.get(this.id);
-    if (message) this.sync(message);
+    if (isNew) this.dialogue.attach(this);
     if (data.keys) this.layerKeys.ask();
     this.draw();
   }
@@ -104,9 +94,9 @@ export class Player {
     const step = this.matrix?.columns ? this.matrix.first[this.column] : null;
     this.version = payload.version;
     this.matrix = new LoadMatrix(payload);
-    const stays = step !== null && !(isAtEnd && this.known.step === null);
+    const stays = step !== null && !(isAtEnd && this.dialogue.known.step === null);
     // A matrix that was sent too early has no column for the step that Python named; this one may.
-    const named = this.playing || this.dragging ? null : this.known.step;
+    const named = this.isBusy ? null : this.dialogue.known.step;
     this.column = stays ? this.matrix.columnOf(named ?? step) : Math.max(0, this.matrix.columns - 1);
     this.clock = this.column;
     this.image = null;
@@ -131,53 +121,34 @@ export class Player {
     showTheme(this);
   }
 
-  /**
-   * Step and expert as Python has them; while playing, the player leads.
-   *
-   * `heard` is the report that Python had heard of last: with a later one under way, following what Python
-   * says would jerk back.
-   */
-  sync({ step, expert, heard = Infinity }) {
-    waiting.delete(this.id);
-    this.isLed = step !== null;
-    if (isLate(heard, this.reported, Date.now())) return;
-    clearTimeout(this.again);
-    if (expert !== this.known.expert) {
-      this.known.expert = expert;
-      this.expert = expert;
-    }
-    if (step !== null && step !== this.known.step) {
-      this.known.step = step;
-      if (!this.playing && !this.dragging && this.matrix.columns) {
-        this.moveTo(this.matrix.columnOf(step));
-        this.links.announce(step);
-      }
+  /** Step and expert are these now, and were `before`; while somebody moves it, the player leads. */
+  follow({ step, expert }, before) {
+    if (expert !== before.expert) this.expert = expert;
+    if (step !== before.step && !this.isBusy && this.matrix.columns) {
+      this.moveTo(this.matrix.columnOf(step));
+      this.links.announce(step);
     }
     this.draw();
+  }
+
+  get isBusy() {
+    return this.playing || this.dragging || this.moving;
   }
 
   // --- what goes to Python: on pause, release and click only, never while playing -----------
 
   report() {
     if (!this.matrix.columns) return;
-    if (this.matrix.first[this.column] === this.known.step && this.expert === this.known.expert) return;
-    this.send({});
+    const { step, expert } = this.dialogue.known;
+    if (this.matrix.first[this.column] !== step || this.expert !== expert) this.send({});
   }
 
   send(more) {
-    this.known = { step: this.matrix.first[this.column], expert: this.expert };
-    this.reported = Math.max(this.reported + 1, Date.now());
-    this.tell({ ...this.known, ...more, time: this.reported }, 1);
+    this.dialogue.report({ step: this.matrix.first[this.column], expert: this.expert }, more);
   }
 
-  /** A busy server may lose a report that another component's follows at once. */
-  tell(report, nth) {
-    clearTimeout(this.again);
+  tell(report) {
     this.component.setTriggerValue(REPORT_EVENT, report);
-    if (!this.isLed || nth === TRIES) return;
-    this.again = setTimeout(() => {
-      if (!this.playing && !this.dragging) this.tell(report, nth + 1);
-    }, AGAIN_MS);
   }
 
   // --- moving -------------------------------------------------------------------------------
