@@ -7,7 +7,7 @@ from explorer.ui.replay import playhead
 
 
 def script(*moves: str) -> AppTest:
-    """Run `a` at step 5; the player moves it to 9; then come these moves, of which one may be a tick's echo."""
+    """Run `a` at step 5, moved to 9 by the player; then these moves, one of which may be an echo."""
     lines = [
         "from types import SimpleNamespace",
         "from explorer.ui.replay import playhead",
