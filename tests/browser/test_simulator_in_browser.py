@@ -43,6 +43,12 @@ IMPORT = """async (name) => {
     const [, url] = [...table].find(([id]) => id.startsWith(`simulator/${name}.js@`));
     return import(url);
 }"""
+# Other components' modules may come first.
+ARE_LOADED = """() => {
+    const ids = [...(globalThis[Symbol.for("moe-routing-explorer.modules")]?.keys() ?? [])];
+    return ["simulation", "descent", "pictures", "descent_pictures"].every((name) =>
+        ids.some((id) => id.startsWith(`simulator/${name}.js@`)));
+}"""
 SIMULATE = f"""async ([scores, side, steps, pool]) => {{
     const {{ Simulation }} = await ({IMPORT})("simulation");
     const run = new Simulation(scores, side, steps, pool ?? undefined);
@@ -114,7 +120,7 @@ def playground(context: BrowserContext, app: AppServer) -> Page:
     page = context.new_page()
     page.goto(f"{app.url}/playground")
     page.locator(".st-key-panel-playground-switched svg.marks").wait_for()
-    page.wait_for_function("() => globalThis[Symbol.for('moe-routing-explorer.modules')]")
+    page.wait_for_function(ARE_LOADED)
     return page
 
 
