@@ -31,8 +31,8 @@ def script() -> str:
 def barriers(page: Page, rules: tuple[str, ...] = ()) -> list[str]:
     """Serious and critical violations of these rules, by default of all: rule, element and reason."""
     page.evaluate(script())
-    found = page.evaluate(CHECK, list(rules) or None)
-    return [text for impact, text in found if impact in GRAVE]
+    violations = page.evaluate(CHECK, list(rules) or None)
+    return [text for impact, text in violations if impact in GRAVE]
 
 
 def barriers_in_both_themes(page: Page) -> list[str]:

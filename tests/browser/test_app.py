@@ -183,17 +183,17 @@ def test_the_address_follows_the_page_and_brings_it_back(context: BrowserContext
     page.wait_for_url(re.compile("layer=1"))
     step = page.get_by_role("spinbutton", name=sentence("controls.step"))
     # 0 is the least value of the widget, and an address leaves out what a widget has by itself.
-    for chosen in ("17", "0"):
-        step.fill(chosen)
+    for step_text in ("17", "0"):
+        step.fill(step_text)
         step.press("Enter")
-        expect(page.get_by_text(sentence("bias_step.at_step", step=chosen)).first).to_be_visible()
+        expect(page.get_by_text(sentence("bias_step.at_step", step=step_text)).first).to_be_visible()
         settled(page)
         address = page.url
         assert "run=loss_free-seed0" in address
-        assert f"step={chosen}" in address
+        assert f"step={step_text}" in address
         other = context.new_page()
         other.goto(address)
-        expect(other.get_by_text(sentence("bias_step.at_step", step=chosen)).first).to_be_visible()
+        expect(other.get_by_text(sentence("bias_step.at_step", step=step_text)).first).to_be_visible()
         expect(
             other.get_by_text("Bias trajectories").or_(other.get_by_text("has the highest bias")).first
         ).to_be_visible()
@@ -255,8 +255,8 @@ def test_a_page_writes_no_error_and_has_no_serious_barrier_in_either_theme(
     walk_to(page, name)
     assert page.get_by_test_id("stException").count() == 0
     assert barriers_in_both_themes(page) == []
-    said, errors[:] = list(errors), []
-    assert [error for error in said if not harmless.search(error)] == []
+    so_far, errors[:] = list(errors), []
+    assert [error for error in so_far if not harmless.search(error)] == []
 
 
 def test_a_table_opens_beside_its_chart(walk: tuple[Page, list[str]]) -> None:
@@ -343,18 +343,18 @@ def test_the_glossary_on_a_phone_cuts_no_formula_and_a_word_leaves_the_terms_tha
 def test_rules_stay_chosen_where_another_preset_gives_them_other_names(page: Page, app: AppServer) -> None:
     """The browser sends the names that it shows; the page must still know which rules they are."""
     visit(page, app, "train")
-    chosen = page.locator(".st-key-train_arms")
-    expect(chosen.get_by_role("button", name="loss-free 0.003")).to_be_visible()
+    arms = page.locator(".st-key-train_arms")
+    expect(arms.get_by_role("button", name="loss-free 0.003")).to_be_visible()
     page.get_by_role("combobox", name="Preset").click()
     page.get_by_role("option", name=re.compile("^paper_1b")).click()
-    expect(chosen.get_by_role("button", name="loss-free 0.001")).to_be_visible()
-    chosen.get_by_role("button", name=sentence("labels.none")).click()
-    expect(chosen.get_by_role("button", name=sentence("labels.none"))).to_have_count(0)
+    expect(arms.get_by_role("button", name="loss-free 0.001")).to_be_visible()
+    arms.get_by_role("button", name=sentence("labels.none")).click()
+    expect(arms.get_by_role("button", name=sentence("labels.none"))).to_have_count(0)
     settled(page)
     page.get_by_role("combobox", name="Preset").click()
     page.get_by_role("option", name=re.compile("^quick")).click()
-    expect(chosen.get_by_role("button", name="loss-free 0.003")).to_be_visible()
-    expect(chosen.get_by_role("button", name="aux global 0.01")).to_be_visible()
+    expect(arms.get_by_role("button", name="loss-free 0.003")).to_be_visible()
+    expect(arms.get_by_role("button", name="aux global 0.01")).to_be_visible()
 
 
 def test_sections_opened_in_one_moment_are_all_drawn(page: Page, app: AppServer) -> None:

@@ -37,9 +37,9 @@ def offline(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
     """A page without a network, and the addresses that it asked for all the same."""
     context = browser.new_context(offline=True)
     page = context.new_page()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    yield page, asked
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    yield page, requests
     context.close()
 
 
@@ -67,13 +67,13 @@ def test_the_bundle_of_a_view_is_one_click_and_reads_offline(
     manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["problems"] == []
     assert "runs=none-seed0&runs=loss_free-seed0" in manifest["permalink"]
-    report, asked = offline
+    report, requests = offline
     report.goto((tmp_path / "bundle" / "report.html").as_uri())
     expect(report.get_by_role("heading", level=1)).to_contain_text(sentence("pages.compare"))
     assert drawn(report, "figure > svg") + report.locator("figure > img").count() == len(manifest["figures"])
     wide = report.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
     assert wide <= 0, "nothing has to be scrolled sideways"
-    assert len(asked) == 1, asked
+    assert len(requests) == 1, requests
 
 
 def test_a_figure_as_a_page_draws_itself_offline(
@@ -84,7 +84,7 @@ def test_a_figure_as_a_page_draws_itself_offline(
     with compare.expect_download() as waiting:
         menu.get_by_role("button", name="HTML").click()
     waiting.value.save_as(tmp_path / "figure.html")
-    figure, asked = offline
+    figure, requests = offline
     errors: list[str] = []
     figure.on("pageerror", lambda error: errors.append(str(error)))
     figure.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
@@ -93,4 +93,4 @@ def test_a_figure_as_a_page_draws_itself_offline(
     assert drawn(figure, "#figure svg") == 1
     assert figure.get_by_text(sentence("controls.vega_editor")).count() == 0
     assert errors == []
-    assert len(asked) == 1, asked
+    assert len(requests) == 1, requests

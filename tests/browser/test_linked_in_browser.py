@@ -137,7 +137,7 @@ def point_at(page: Page, chart: Locator) -> None:
 def bias_point(page: Page, expert: int, step: int) -> tuple[float, float]:
     """Where a point of a bias line lies on the page, by the figure's own marks."""
     point_at(page, figure(page, BIASES))
-    found = page.evaluate(
+    place = page.evaluate(
         """([n, expert, step]) => {
             const chart = document.querySelectorAll('[data-testid="stVegaLiteChart"]')[n];
             const points = [...chart.querySelectorAll('.mark-symbol path')].filter((p) => {
@@ -149,7 +149,7 @@ def bias_point(page: Page, expert: int, step: int) -> tuple[float, float]:
         }""",
         [BIASES, expert, step],
     )
-    return found[0], found[1]
+    return place[0], place[1]
 
 
 def test_an_expert_under_the_pointer_lights_up_in_the_player_and_the_figures(replay: Page) -> None:
@@ -305,8 +305,8 @@ def test_the_list_of_keys_opens_closes_and_gives_the_focus_back(replay: Page) ->
     dialog = page.get_by_role("dialog", name="Keys")
     expect(dialog).to_be_visible()
     expect(dialog).to_contain_text(sentence("controls.keys_layer"))
-    found = axe.Axe().run(page, context="[data-testid=stBidiComponentIsolated]").response["violations"]
-    assert [f"{v['id']}: {v['nodes'][0]['html']}" for v in found] == []
+    violations = axe.Axe().run(page, context="[data-testid=stBidiComponentIsolated]").response["violations"]
+    assert [f"{v['id']}: {v['nodes'][0]['html']}" for v in violations] == []
     page.keyboard.press("j")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Escape")
@@ -398,7 +398,7 @@ def click_in_compare_offers_that_step_in_replay(page: Page) -> None:
     expect(page.get_by_role("link", name=opened)).to_be_visible()
     chart = page.get_by_test_id("stVegaLiteChart").filter(has=page.locator(".mark-line path").nth(15)).first
     point_at(page, chart)
-    found = chart.evaluate(
+    point = chart.evaluate(
         """(chart) => {
             const points = [...chart.querySelectorAll(".mark-symbol path")];
             const paths = points.filter((p) => p.__data__?.datum.expert === 4);
@@ -408,15 +408,15 @@ def click_in_compare_offers_that_step_in_replay(page: Page) -> None:
             return [box.x + box.width / 2, box.y + box.height / 2, datum.x];
         }"""
     )
-    page.mouse.click(found[0], found[1])
-    link = page.get_by_role("link", name=sentence("controls.open_expert_in_replay", expert=4, step=found[2]))
+    page.mouse.click(point[0], point[1])
+    link = page.get_by_role("link", name=sentence("controls.open_expert_in_replay", expert=4, step=point[2]))
     expect(link).to_be_visible()
     settled(page)
     link.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.replay"))
-    expect(page.get_by_text(sentence("bias_step.expert_load", step=found[2], expert=4))).to_be_visible()
+    expect(page.get_by_text(sentence("bias_step.expert_load", step=point[2], expert=4))).to_be_visible()
     settled(page)
-    for part in ("layer=2", "expert=4", f"step={found[2]}"):
+    for part in ("layer=2", "expert=4", f"step={point[2]}"):
         assert part in page.url
 
 

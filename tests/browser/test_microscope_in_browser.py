@@ -54,7 +54,7 @@ def chip(page: Page, token: int) -> Locator:
     return page.locator(f'[role="option"][data-index="{token}"]')
 
 
-def chosen(token: int, step: int = 12, layer: int = 0) -> list[int]:
+def experts_of(token: int, step: int = 12, layer: int = 0) -> list[int]:
     record = probe_record(step, rule_biases(random_counts(25, 2, 8))[step], 2, 8, 2)
     return record.selected_experts_PLK[token, layer].tolist()
 
@@ -65,7 +65,7 @@ def test_a_click_on_a_token_brings_its_numbers(page: Page) -> None:
     expect(chip(page, 5)).to_have_attribute("aria-selected", "true")
     expect(chip(page, 0)).to_have_attribute("aria-selected", "false")
     expect(page.get_by_role("spinbutton", name="Token")).to_have_value("5")
-    expect(page.get_by_text(f"Expert {chosen(5)[0]} received")).to_be_visible()
+    expect(page.get_by_text(f"Expert {experts_of(5)[0]} received")).to_be_visible()
     page.wait_for_url(re.compile("token=5"))
 
 
@@ -111,7 +111,7 @@ def test_every_token_has_a_name_and_every_text_its_domain(page: Page) -> None:
         "<b>": "<b>",
     }
     for token, word in enumerate(WORDS):
-        label = sentence("microscope.token_cell", word=spoken.get(word, word), expert=chosen(token)[0])
+        label = sentence("microscope.token_cell", word=spoken.get(word, word), expert=experts_of(token)[0])
         expect(chip(page, token)).to_have_attribute("aria-label", label)
     # Text of a run is text: never an element of the page.
     assert chip(page, WORDS.index("<b>")).locator("b").count() == 0
@@ -130,18 +130,18 @@ def test_the_tooltip_writes_a_token_on_one_line(page: Page) -> None:
 
 
 def test_an_expert_of_the_key_marks_its_tokens(page: Page) -> None:
-    expert = chosen(3)[0]
+    expert = experts_of(3)[0]
     look_at(page, expert)
     expect(page.get_by_text(sentence("microscope.marked_expert"))).to_be_visible()
     page.wait_for_url(re.compile(f"expert={expert}"))
     for token in range(LENGTH * len(DOMAINS)):
-        experts = chosen(token)
+        experts = experts_of(token)
         classes = (chip(page, token).get_attribute("class") or "").split()
         assert ("on" in classes) == (experts[0] == expert)
         assert ("other" in classes) == (expert in experts[1:])
     page.get_by_test_id("stMain").get_by_test_id("stButtonGroup").get_by_text("all", exact=True).click()
     page.wait_for_url(re.compile("colour=all"))
-    later = next(t for t in range(16) if expert in chosen(t))
+    later = next(t for t in range(16) if expert in experts_of(t))
     expect(chip(page, later)).to_have_class(re.compile(r"\bon\b"))
     # Once more marks nobody.
     page.get_by_role("button", name=f"Expert {expert}", exact=True).click()
@@ -291,5 +291,5 @@ def test_another_layer_recolours_the_same_text(page: Page) -> None:
     page.get_by_test_id("stMain").get_by_test_id("stButtonGroup").nth(1).get_by_text("1", exact=True).click()
     expect(page.get_by_text("in layer 1", exact=False).first).to_be_visible()
     for token in (0, 7):
-        label = re.compile(rf": experts? {chosen(token, layer=1)[0]}\b")
+        label = re.compile(rf": experts? {experts_of(token, layer=1)[0]}\b")
         expect(chip(page, token)).to_have_attribute("aria-label", label)

@@ -376,8 +376,8 @@ def test_names_and_values_for_screen_readers(page: Page) -> None:
 
 def test_axe_finds_nothing_in_the_player(page: Page) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    found = axe.Axe().run(page, context="[data-testid=stBidiComponentIsolated]")
-    violations = [f"{v['id']}: {v['nodes'][0]['target']}" for v in found.response["violations"]]
+    report = axe.Axe().run(page, context="[data-testid=stBidiComponentIsolated]")
+    violations = [f"{v['id']}: {v['nodes'][0]['target']}" for v in report.response["violations"]]
     assert not violations
 
 

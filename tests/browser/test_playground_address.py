@@ -56,8 +56,8 @@ def test_a_preset_and_a_switch_of_the_rule_are_an_address_that_opens_as_it_was(
     choose(first, "Collapse")
     expect(finding(first)).to_contain_text(sentence("playground.never_near_none"))
     first.wait_for_function("() => location.search.includes('A=none')")
-    asked = {key: values[-1] for key, values in parse_qs(urlparse(first.url).query).items()}
-    assert asked == dict(BY_NAME["Collapse"].values)
+    parameters = {key: values[-1] for key, values in parse_qs(urlparse(first.url).query).items()}
+    assert parameters == dict(BY_NAME["Collapse"].values)
 
     first.get_by_role("button", name=sentence("controls.switch_rule_a")).click()
     step = first.get_by_role("spinbutton", name="From step").input_value()

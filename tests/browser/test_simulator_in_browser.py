@@ -202,8 +202,8 @@ def test_the_playground_draws_the_same_rows(playground: Page, changed: dict[str,
     job, _ = dragging.moves(tuple(sorted(values.items())))
     with pool_of(POOL, simulation.simulated.cache_clear):
         shown = playground.evaluate(DRAW, [job, 150, list(dragging.CHARTS), POOL])
-        asked = playground_view.questions(playground_view.settings_of(values))
-        panels = {slug(key): question.answer(NO_STORE) for key, question in asked.items()}
+        questions = playground_view.questions(playground_view.settings_of(values))
+        panels = {slug(key): question.answer(NO_STORE) for key, question in questions.items()}
     counted = [check_rows(panels[key], shown[chart]) for chart, key in dragging.CHARTS.items()]
     assert counted == [3, 3, 3, 2, 2, 2]
 
@@ -213,8 +213,8 @@ def test_the_theory_draws_the_same_rows(playground: Page, rule: str) -> None:
     values = defaults(theory_view.CHOICES) | {"tseed": "2", "rule": rule, "tT": "64", "tS": "100"}
     job = theory_dragging.job_of(values)
     shown = playground.evaluate(DRAW, [job, 0, list(theory_dragging.CHARTS), None])
-    asked = theory_view.questions(theory_view.settings_of(values))
-    panels = {slug(key): question.answer(NO_STORE) for key, question in asked.items()}
+    questions = theory_view.questions(theory_view.settings_of(values))
+    panels = {slug(key): question.answer(NO_STORE) for key, question in questions.items()}
     counted = [check_rows(panels[key], shown[chart]) for chart, key in theory_dragging.CHARTS.items()]
     assert counted == [2, 2, 1, 3, 1, 1]
 

@@ -23,10 +23,10 @@ def start(context: BrowserContext, server: AppServer, rules: list[str], steps: i
     expect(field).to_have_value("20")
     field.fill(str(steps))
     field.press("Enter")
-    chosen = page.get_by_test_id("stMultiSelect").filter(has_text="Balancing rules")
+    picker = page.get_by_test_id("stMultiSelect").filter(has_text="Balancing rules")
     for rule, name in (("none", "no balancing"), ("aux_loss", "aux global"), ("loss_free", "loss-free")):
         if rule not in rules:
-            chosen.get_by_role("button", name=re.compile(name)).click()
+            picker.get_by_role("button", name=re.compile(name)).click()
     page.get_by_role("button", name="Start training").click()
     expect(page.get_by_role("heading", name=sentence("shell.training_now"))).to_be_visible()
     return page
@@ -34,7 +34,7 @@ def start(context: BrowserContext, server: AppServer, rules: list[str], steps: i
 
 def statuses(server: AppServer) -> dict[str, dict[str, object]]:
     """Run id -> status.json of every run folder."""
-    found = {}
+    statuses_of = {}
     for file in server.runs.glob("*/status.json"):
-        found[file.parent.name] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+        statuses_of[file.parent.name] = json.loads(file.read_text(encoding="utf-8"))
+    return statuses_of
