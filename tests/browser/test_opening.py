@@ -15,6 +15,11 @@ ALPHA_AT_THE_END = """(canvas) => canvas.getContext("2d")
     .getImageData(canvas.width - 2, canvas.height / 2, 1, 1).data[3]"""
 COLOUR = "(link) => getComputedStyle(link).backgroundColor"
 NONE = "rgba(0, 0, 0, 0)"
+AFTER_FRAMES = """(count) => new Promise((done) => {
+    const frame = (left) => left ? requestAnimationFrame(() => frame(left - 1)) : done();
+    frame(count);
+})"""
+"""What plays by itself has had its turns by then."""
 
 
 # Opening the page costs more than all that is asked here.
@@ -31,7 +36,7 @@ def test_one_button_stands_out_nothing_plays_by_itself_and_what_is_still_to_play
     settled(page)
     step = page.locator(".opening .now")
     end = step.text_content() or ""
-    page.wait_for_timeout(600)
+    page.evaluate(AFTER_FRAMES, 40)
     expect(step).to_have_text(end)
     play.focus()
     page.keyboard.press("Enter")
