@@ -11,6 +11,14 @@ from page_state import settled  # noqa: E402
 from playwright.sync_api import Page, expect  # noqa: E402
 from sentences import sentence  # noqa: E402
 
+# Items that do not fit have no height.
+PAGES_END_BEFORE_THE_BUTTON = """() => {
+    const left = document.querySelector(".st-key-leave_lecture button").getBoundingClientRect().left;
+    const boxes = [...document.querySelectorAll("[data-testid=stTopNav] > *")]
+        .filter((item) => getComputedStyle(item).opacity !== "0")
+        .map((item) => item.getBoundingClientRect());
+    return boxes.some((box) => box.width) && boxes.every((box) => box.right < left);
+}"""
 CHARTS = '[data-testid="stVegaLiteChart"]:visible'
 
 
@@ -49,6 +57,9 @@ def test_a_lecture_has_large_letters_and_no_controls_takes_clicks_and_can_be_lef
 def test_a_lecture_goes_on_over_the_pages(page: Page, app: AppServer) -> None:
     page.goto(f"{app.url}/?mode=lecture")
     expect(page.get_by_role("heading", level=1)).to_be_visible()
+    for width in (1024, 1280, 1440, 1920):
+        page.set_viewport_size({"width": width, "height": 1000})
+        page.wait_for_function(PAGES_END_BEFORE_THE_BUTTON)
     page.get_by_test_id("stTopNavLink").filter(has_text="Compare").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.compare"))
     expect(page.get_by_text(sentence("shell.runs_to_compare"))).not_to_be_visible()

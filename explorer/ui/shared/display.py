@@ -48,6 +48,7 @@ _TABLET = """
   [data-testid="stSidebar"][data-collapsed="false"] { width: 232px !important; min-width: 232px !important; }
 }
 """
+# The pages' names end before the button that leaves lecture mode, which stands above everything.
 _LECTURE = f"""
 html {{ font-size: {LETTERS_PX}px !important; }}
 @media (max-width: 500px) {{ html {{ font-size: {PHONE_LETTERS_PX}px !important; }} }}
@@ -56,6 +57,7 @@ html {{ font-size: {LETTERS_PX}px !important; }}
 [data-testid="stExpander"]:not([class*="st-key-keep"] *, [class*="st-key-section_"] > *)
     {{ display: none !important; }}
 {_PLACES} {{ display: none !important; }}
+[data-testid="stTopNav"] {{ margin-right: 2.5rem !important; }}
 .st-key-leave_lecture
     {{ position: fixed; right: 3.2rem; top: .35rem; width: auto; z-index: 1000000; opacity: .6; }}
 .st-key-leave_lecture:hover, .st-key-leave_lecture:focus-within {{ opacity: 1; }}
