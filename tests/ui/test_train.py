@@ -8,12 +8,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import streamlit as st
 from app_pages import Opener, words
 from forked import launched, needs_fork_server
 from sentences import pattern, sentence
+from store_runs import write_run
 
 from explorer.config.limits import Limits
 from explorer.config.presets import PRESETS, get_preset, recorded_preset
@@ -367,6 +369,21 @@ def test_one_training_that_cannot_be_drawn_leaves_the_controls_of_the_others(
     assert not app.exception
     assert [error.value for error in app.error] == [show.plain(sentence("shell.run_not_shown", run="broken"))]
     assert {"stop_fine", "start"} <= {button.key for button in app.button}
+
+
+@pytest.mark.parametrize(
+    ("has_ended", "in_index", "is_changing"),
+    [(False, None, False), (True, None, True), (True, "running", True), (True, "finished", False)],
+)
+def test_the_page_is_alive_until_the_index_knows_that_a_run_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_ended: bool, in_index: str | None, is_changing: bool
+) -> None:
+    """The last picture would lack the last steps; a run that was killed is not waited for."""
+    job = Job(config=get_preset("tiny"), run_id="here", runs=tmp_path, state="ended")
+    write_run(tmp_path, "here", finish=has_ended)
+    known = [] if in_index is None else [SimpleNamespace(run_id="here", is_running=in_index == "running")]
+    monkeypatch.setattr(train.cached, "list_runs", lambda: known)
+    assert train._is_changing([job]) is is_changing
 
 
 def test_rules_have_the_names_of_legends(open_app: Opener) -> None:

@@ -15,6 +15,7 @@ from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import MOST, Arm, Run
 from explorer.figures.panel import Question
 from explorer.figures.rule_names import legend_of, short_name
+from explorer.recording.status import RunStatus
 from explorer.running.jobs import Job
 from explorer.ui.server.jobs import READ_ONLY
 from explorer.ui.server.services import services
@@ -28,8 +29,8 @@ from explorer.wording import counted
 TICK_S = 0.5
 STARTED = state.Slot[tuple[str, ...]]("train_started", ())
 """Run ids that this browser tab has started."""
-WAS_TRAINING = state.Slot("was_training", default=False)
-"""Whether something trained when the page was drawn last."""
+WAS_CHANGING = state.Slot("was_changing", default=False)
+"""Whether something changed by itself when the page was drawn last."""
 
 
 def introduction() -> None:
@@ -152,9 +153,10 @@ def _not_yet_training(configs: Sequence[RunConfig]) -> list[RunConfig]:
 
 def now_training() -> None:
     """Progress and live charts; ticks by itself only while something trains."""
-    if not services().jobs.jobs():
+    jobs = services().jobs.jobs()
+    if not jobs:
         return
-    if services().jobs.open_jobs():
+    if _is_changing(jobs):
         st.fragment(_live, run_every=TICK_S)()
     else:
         # Not a fragment: a button in one reruns it alone, and with all runs cleared its heading would stay.
@@ -171,11 +173,25 @@ def _live() -> None:
             _one(job)
         _buttons(jobs)
         _charts(jobs)
-    if WAS_TRAINING.get() and not any(job.is_open for job in jobs):
+    is_changing = _is_changing(jobs)
+    if WAS_CHANGING.get() and not is_changing:
         # The last one has ended: draw the page once more, without the clock and with the new runs.
-        WAS_TRAINING.put(False)
+        WAS_CHANGING.put(False)
         st.rerun()
-    WAS_TRAINING.put(any(job.is_open for job in jobs))
+    WAS_CHANGING.put(is_changing)
+
+
+def _is_changing(jobs: Sequence[Job]) -> bool:
+    """Whether a run trains, or has ended a moment ago and the index does not know it yet."""
+    if any(job.is_open for job in jobs):
+        return True
+    ended = {run.run_id for run in cached.list_runs() if not run.is_running}
+    return any(_has_ended(job.status) and job.run_id not in ended for job in jobs)
+
+
+def _has_ended(status: RunStatus | None) -> bool:
+    """Whether the run itself says so: one that was killed does not."""
+    return status is not None and status.state != "running"
 
 
 def _one(job: Job) -> None:
