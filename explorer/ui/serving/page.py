@@ -9,7 +9,6 @@ from functools import partial
 
 import streamlit as st
 
-from explorer.charts import serving as charts
 from explorer.figures.arms import Run
 from explorer.figures.serving.windows import phase_of
 from explorer.figures.views import serving as view
@@ -141,7 +140,7 @@ def _hot_set(run: Run, judged: Run) -> None:
     questions = parts.questions(run, judged)
     layers.show_names([run], state.number("layer"))
     st.subheader("Expert load by window", help=tip("load"))
-    show.load_legend(charts.LIMIT)
+    show.load_legend()
     show.question(questions["serving_windows"], stays=True)
     for place, (key, heading) in zip(show.in_columns(len(HOT_SET), 3, 300), HOT_SET.items(), strict=True):
         with place:
