@@ -129,7 +129,7 @@ def _read_address(run: Run, judged: Run) -> choices.Options:
 def _window_controls(run: Run, options: choices.Options, with_batches: bool) -> None:
     moved = partial(parts.draw_layer, with_batches=with_batches)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        layers.control(run.layers, "Each layer has its own router and its own experts.", moved)
+        layers.control(run.layers, moved)
         for choice in choices.SPLIT:
             if choice.key != "windows" or not options.is_snapshot:
                 controls.draw(options.with_default(choice), options.of, parts.LEAST_PX, parts.draw_all)
