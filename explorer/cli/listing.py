@@ -12,6 +12,7 @@ from explorer.errors import ConfigError
 from explorer.recording import RunInfo, RunListing, list_runs
 from explorer.recording.info import given_name
 
+NO_RUNS = "No runs yet; python -m explorer compare --preset quick makes three in a minute."
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "runs"
 
 
@@ -34,7 +35,7 @@ def runs_command(options: argparse.Namespace) -> int:
         name = f"  {row['name']}" if row["name"] else ""
         print(f"{row['run_id']:<64} {rule:<24} seed {row['seed']!s:<5} {state}{name}")
     if not rows:
-        print("No runs yet; python -m explorer compare --preset quick makes three in a minute.")
+        print(NO_RUNS)
     return 0
 
 
