@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager
 import streamlit as st
 from starlette.middleware import Middleware
 
+from explorer.config.server import Settings
 from explorer.ui.server import connections, first_picture, first_visit
 from explorer.ui.server.addresses import EmbedAddress
 from explorer.ui.server.assets import Assets
 from explorer.ui.server.bursts import Bursts
 from explorer.ui.server.gate import Gate
 from explorer.ui.server.preload import Preload
-from explorer.ui.server.settings import Settings
 from explorer.ui.server.unsent import keep_unsent_messages
 from explorer.ui.warm_up import WarmUp
 

@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import theme
-from explorer.charts.value_range import ValueRange
+from explorer.charts.value_range import ValueRange, across, down
 
 # A row is a line of text above its interval, so that long names take nothing from the plot's width.
 ROW_PX, TEXT_PX, MARK_PX = 50, 13, 33
@@ -113,29 +113,20 @@ def _verdict(row: Mapping[str, Any]) -> str:
     return text if row.get("survives", True) else f"{text}, not significant among {row['comparisons']} pairs"
 
 
-def _x(field: str) -> alt.X:
-    """The same channel in every layer; Vega-Lite cannot merge "no axis" with an axis of its own."""
-    return alt.X(f"{field}:Q", axis=None, scale=alt.Scale(domain=[0, 1]))
-
-
-def _y(field: str, height: int) -> alt.Y:
-    return alt.Y(f"{field}:Q", axis=None, scale=alt.Scale(domain=[0, height], reverse=True))
-
-
 def _grid(grid: list[dict[str, Any]], height: int) -> list[alt.Chart]:
-    base = alt.Chart(pl.DataFrame(grid)).encode(x=_x("x"))
-    span = base.encode(y=_y("y", height), y2=alt.Y2("y2:Q"))
+    base = alt.Chart(pl.DataFrame(grid)).encode(x=across("x"))
+    span = base.encode(y=down("y", height), y2=alt.Y2("y2:Q"))
     faint = span.mark_rule(color=theme.REFERENCE_BAND.expr, opacity=0.5)
     zero = span.transform_filter("datum.zero").mark_rule(color=theme.STRONG_TEXT.expr, strokeWidth=1.4)
     text = base.mark_text(baseline="top", dy=7, fontSize=11, color=theme.NEUTRAL_TEXT.expr)
-    return [faint, zero, text.encode(y=_y("y2", height), text=alt.Text("text:N"))]
+    return [faint, zero, text.encode(y=down("y2", height), text=alt.Text("text:N"))]
 
 
 def _heads(heads: list[dict[str, Any]], height: int) -> list[alt.Chart]:
     text = alt.Chart(pl.DataFrame(heads)).mark_text(
         align="left", fontSize=13, fontWeight=600, color=theme.STRONG_TEXT.expr
     )
-    return [text.encode(x=alt.XValue(0), y=_y("y", height), text=alt.Text("text:N"))]
+    return [text.encode(x=alt.XValue(0), y=down("y", height), text=alt.Text("text:N"))]
 
 
 def _marks(arms: list[dict[str, Any]], seeds: list[dict[str, Any]], height: int) -> list[alt.Chart]:
@@ -153,26 +144,26 @@ def _marks(arms: list[dict[str, Any]], seeds: list[dict[str, Any]], height: int)
         orient="vertical", size=15, thickness=1.6, opacity=0.6
     )
     seed_tip = [alt.Tooltip("value:Q", title="one seed", format="+.4g")]
-    base = alt.Chart(pl.DataFrame(arms)).encode(y=_y("y", height))
+    base = alt.Chart(pl.DataFrame(arms)).encode(y=down("y", height))
     interval = base.mark_rule(strokeWidth=2.4).encode(
-        x=_x("left"), x2=alt.X2("right:Q"), color=colour, tooltip=tips
+        x=across("left"), x2=alt.X2("right:Q"), color=colour, tooltip=tips
     )
     solid = base.transform_filter("datum.resolved").mark_point(filled=True, size=130, opacity=1)
     # The page shows through an interval that covers zero.
     hollow = base.transform_filter("!datum.resolved").mark_point(
         filled=True, size=110, fill=alt.ExprRef("background"), strokeWidth=2.2, opacity=1
     )
-    line = alt.Chart(pl.DataFrame(arms)).encode(y=_y("text_y", height))
+    line = alt.Chart(pl.DataFrame(arms)).encode(y=down("text_y", height))
     names = line.mark_text(align="left", fontSize=12, color=theme.STRONG_TEXT.expr)
     # A narrow place has room for the numbers beside the name; a hollow point says "not significant" as well.
     text = alt.Text("shown:N")
     words = line.transform_calculate(shown=f"width < {NARROW_PX} ? datum.numbers : datum.verdict")
     words = words.mark_text(align="right", fontSize=12, color=theme.NEUTRAL_TEXT.expr)
     return [
-        ticks.encode(y=_y("y", height), x=_x("x"), color=colour, tooltip=seed_tip),
+        ticks.encode(y=down("y", height), x=across("x"), color=colour, tooltip=seed_tip),
         interval,
-        solid.encode(x=_x("x"), color=colour, tooltip=tips),
-        hollow.encode(x=_x("x"), stroke=alt.Stroke("rule:N", scale=colours, legend=None), tooltip=tips),
+        solid.encode(x=across("x"), color=colour, tooltip=tips),
+        hollow.encode(x=across("x"), stroke=alt.Stroke("rule:N", scale=colours, legend=None), tooltip=tips),
         names.encode(x=alt.XValue(0), text=alt.Text("arm:N")),
         words.encode(x=alt.XValue(alt.expr("width")), text=text),
     ]

@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import linking, theme
-from explorer.charts.scales import dead_colour, load_colour
+from explorer.charts.scales import clipped_power, dead_colour, load_colour
 from explorer.wording import DOMAINS
 
 DOMAIN_LABEL = f"({json.dumps(DOMAINS)})[datum.label] || datum.label"
@@ -18,7 +18,6 @@ def domain_expert_heatmap(
     frame: pl.DataFrame,
     *,
     title: str = "",
-    limit: float = 2.0,
     height: int | None = None,
     order: Sequence[int] | None = None,
     order_words: str = "",
@@ -32,7 +31,7 @@ def domain_expert_heatmap(
     """
     if frame.is_empty():
         return theme.no_data("no loads by domain recorded", title=title)
-    data = heatmap_rows(frame, limit)
+    data = heatmap_rows(frame)
     experts = sorted(data["expert"].unique().to_list()) if order is None else [int(e) for e in order]
     across = _across(experts, theme.AXIS["expert"] + order_words)
     base = alt.Chart(data).encode(
@@ -51,7 +50,7 @@ def domain_expert_heatmap(
         ],
     )
     live = base.transform_filter("isValid(datum.value)").mark_rect()
-    live = live.encode(color=load_colour("value", limit=limit))
+    live = live.encode(color=load_colour("value"))
     # Named, or Altair names it after its rows, and every other layer would be another chart.
     live = live.add_params(linking.hover(scope)).properties(name="cells")
     dead = base.transform_filter("datum.state == 'no tokens'").mark_rect().encode(color=dead_colour())
@@ -61,10 +60,10 @@ def domain_expert_heatmap(
     return figure
 
 
-def heatmap_rows(frame: pl.DataFrame, limit: float = 2.0) -> pl.DataFrame:
+def heatmap_rows(frame: pl.DataFrame) -> pl.DataFrame:
     """The rows of `domain_expert_heatmap`: the frame with value and state.
 
-    value: log2 of the load ratio within ±limit; state: whether there are tokens.
+    value: log2 of the load ratio, clipped; state: whether there are tokens.
     """
     ratio = pl.col("load_ratio").fill_null(0.0).fill_nan(0.0)
     return frame.select(
@@ -72,7 +71,7 @@ def heatmap_rows(frame: pl.DataFrame, limit: float = 2.0) -> pl.DataFrame:
         pl.col("expert").cast(pl.Int32),
         pl.col("tokens").cast(pl.Int64),
         load_ratio=ratio.round(4),
-        value=pl.when(ratio > 0).then(ratio.log(2).clip(-limit, limit)),
+        value=pl.when(ratio > 0).then(clipped_power(ratio)),
         state=pl.when(ratio > 0).then(pl.lit("some")).otherwise(pl.lit("no tokens")),
     )
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from explorer.charts import theme
 from explorer.charts.inks import Ink
-from explorer.charts.value_range import ValueRange
+from explorer.charts.value_range import ValueRange, across, down
 
 VERDICT_INKS: dict[str, Ink] = {
     "supported": Ink("#1B7F5C", "#3FBF93"),
@@ -208,33 +208,25 @@ def signed(value: float) -> str:
     return "0" if value == 0 else f"{value:+g}".replace("-", "−")
 
 
-def _x(field: str) -> alt.X:
-    return alt.X(f"{field}:Q", axis=None, scale=alt.Scale(domain=[0, 1]))
-
-
-def _y(field: str, height: int) -> alt.Y:
-    return alt.Y(f"{field}:Q", axis=None, scale=alt.Scale(domain=[0, height], reverse=True))
-
-
 def _bands(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
     ink = VERDICT_INKS["supported"].expr
     band = alt.Chart(frame).mark_rect(color=ink, opacity=0.13)
-    return [band.encode(x=_x("x"), x2=alt.X2("x2:Q"), y=_y("y", height), y2=alt.Y2("y2:Q"))]
+    return [band.encode(x=across("x"), x2=alt.X2("x2:Q"), y=down("y", height), y2=alt.Y2("y2:Q"))]
 
 
 def _ticks(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
-    base = alt.Chart(frame).encode(x=_x("x"))
-    span = base.encode(y=_y("y", height), y2=alt.Y2("y2:Q"))
+    base = alt.Chart(frame).encode(x=across("x"))
+    span = base.encode(y=down("y", height), y2=alt.Y2("y2:Q"))
     text = base.mark_text(baseline="top", dy=4, fontSize=11, color=theme.NEUTRAL_TEXT.expr)
     return [
         span.mark_rule(color=theme.REFERENCE_BAND.expr, opacity=0.5),
         span.transform_filter("datum.zero").mark_rule(color=theme.STRONG_TEXT.expr, strokeWidth=1.4),
-        text.encode(y=_y("y2", height), text=alt.Text("text:N")),
+        text.encode(y=down("y2", height), text=alt.Text("text:N")),
     ]
 
 
 def _heads(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
-    base = alt.Chart(frame).encode(y=_y("y", height))
+    base = alt.Chart(frame).encode(y=down("y", height))
     # A narrow place has room for one of the two: the reading is in the table, too.
     words = base.mark_text(align="left", fontSize=12, color=theme.STRONG_TEXT.expr, limit=900)
     return [words.encode(x=alt.XValue(0), text=alt.Text("words:N"))]
@@ -243,7 +235,7 @@ def _heads(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
 def _seeds(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
     points = alt.Chart(frame).mark_circle(size=26, opacity=0.6, color=theme.REFERENCE.expr)
     tips = [alt.Tooltip("seed:Q"), alt.Tooltip("value:Q", format="+.4g")]
-    return [points.encode(x=_x("x"), y=_y("y", height), tooltip=tips)]
+    return [points.encode(x=across("x"), y=down("y", height), tooltip=tips)]
 
 
 def _means(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
@@ -255,16 +247,16 @@ def _means(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
         alt.Tooltip("high:Q", title="to", format="+.4g"),
         alt.Tooltip("verdict:N"),
     ]
-    base = alt.Chart(frame).encode(y=_y("y", height), color=colour, tooltip=tips)
+    base = alt.Chart(frame).encode(y=down("y", height), color=colour, tooltip=tips)
     return [
-        base.mark_rule(strokeWidth=3).encode(x=_x("left"), x2=alt.X2("right:Q")),
-        base.mark_point(filled=True, size=150, opacity=1).encode(x=_x("x")),
+        base.mark_rule(strokeWidth=3).encode(x=across("left"), x2=alt.X2("right:Q")),
+        base.mark_point(filled=True, size=150, opacity=1).encode(x=across("x")),
     ]
 
 
 def _papers(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
     base = alt.Chart(frame).encode(
-        x=_x("x"), y=_y("y", height), tooltip=[alt.Tooltip("value:Q", title="published", format="+.4g")]
+        x=across("x"), y=down("y", height), tooltip=[alt.Tooltip("value:Q", title="published", format="+.4g")]
     )
     mark = base.mark_point(
         shape="diamond", filled=False, size=130, strokeWidth=2, color=theme.STRONG_TEXT.expr

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from explorer.charts import theme
-from explorer.charts.scales import plotly_scale, tick_labels, ticks
+from explorer.charts.scales import LOAD_LIMIT, plotly_scale, tick_labels, ticks
 from explorer.records.matrix import LoadMatrix
 
 PLOTLY_CONFIG: dict[str, Any] = {
@@ -23,7 +23,6 @@ def full_heatmap(
     load_matrix: LoadMatrix,
     *,
     title: str = "",
-    limit: float = 2.0,
     height: int = 520,
     dark: bool = False,
     playhead: float | None = None,
@@ -42,7 +41,7 @@ def full_heatmap(
     dead = tokens == 0
     figure = go.Figure()
     x, y = np.asarray(load_matrix.steps), np.arange(tokens.shape[1])
-    figure.add_heatmap(x=x, y=y, **_cells(tokens, np.where(dead, np.nan, value), limit, dark=dark))
+    figure.add_heatmap(x=x, y=y, **_cells(tokens, np.where(dead, np.nan, value), dark=dark))
     figure.add_heatmap(x=x, y=y, **_dead(dead, dark=dark))
     if dead.any():
         _dead_legend(figure, dark=dark)
@@ -62,21 +61,19 @@ def full_heatmap(
     return figure
 
 
-def _cells(
-    tokens: NDArray[np.int64], value: NDArray[np.float32], limit: float, *, dark: bool
-) -> dict[str, Any]:
+def _cells(tokens: NDArray[np.int64], value: NDArray[np.float32], *, dark: bool) -> dict[str, Any]:
     """The trace of the experts that received tokens. tokens, value: [S, E]; value: NaN elsewhere."""
     return {
         "z": value.T,
-        "zmin": -limit,
-        "zmax": limit,
+        "zmin": -LOAD_LIMIT,
+        "zmax": LOAD_LIMIT,
         "colorscale": plotly_scale(dark=dark),
         "customdata": tokens.T.astype(np.int32),
         "hovertemplate": HOVER + "tokens %{customdata:,d}<br>log2(load / uniform) %{z:.2f}<extra></extra>",
         "colorbar": {
             "title": {"text": "load, × uniform"},
-            "tickvals": ticks(limit),
-            "ticktext": tick_labels(limit),
+            "tickvals": ticks(),
+            "ticktext": tick_labels(),
             "thickness": 12,
             "outlinewidth": 0,
         },

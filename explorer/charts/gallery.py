@@ -7,9 +7,8 @@ import polars as pl
 
 from explorer.charts import series, theme
 from explorer.charts.labels import IS_NARROW, EndLabel, break_label, end_labels
-from explorer.charts.scales import load_scale
+from explorer.charts.scales import clipped_power, load_scale
 
-LIMIT = 2.0
 ROW_PX = 19
 
 
@@ -22,7 +21,7 @@ def one_step(frame: pl.DataFrame) -> theme.Figure:
         return theme.no_data("no step with a bias is recorded")
     data = frame.sort("expert").with_columns(
         pl.col("expert").cast(pl.Int32),
-        value=pl.col("load_ratio").clip(2.0**-LIMIT, 2.0**LIMIT).log(2),
+        value=clipped_power(pl.col("load_ratio")),
         words=_words(),
         short=pl.format("{} → {}", _signed("expert_bias"), _signed("next_bias")),
     )
@@ -39,7 +38,7 @@ def one_step(frame: pl.DataFrame) -> theme.Figure:
         .encode(
             x=alt.X("load_ratio:Q", title=theme.AXIS["load_ratio"], axis=alt.Axis(tickCount=5)),
             y=y,
-            color=alt.Color("value:Q", scale=load_scale(LIMIT, bars=True), legend=None),
+            color=alt.Color("value:Q", scale=load_scale(bars=True), legend=None),
             tooltip=[
                 alt.Tooltip("expert:O"),
                 alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),

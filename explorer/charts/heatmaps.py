@@ -10,14 +10,14 @@ import polars as pl
 from explorer.charts import event_marks, linking, theme
 from explorer.charts.anchored import anchored
 from explorer.charts.playhead import playhead_layers
-from explorer.charts.scales import dead_colour, load_colour
+from explorer.charts.scales import clipped_power, dead_colour, load_colour
 
 TALLEST = 460
 PANEL_GAP = 40
 
 
-def cells(frame: pl.DataFrame, limit: float) -> pl.DataFrame:
-    """One row per rectangle: x from this bin to the next, value = log2(load ratio) clipped to +-limit.
+def cells(frame: pl.DataFrame) -> pl.DataFrame:
+    """One row per rectangle: x from this bin to the next, value = log2(load ratio), clipped.
 
     Logs can be sparse (every 10th step), so a bin ends where the next one starts. A dead expert has
     state "no tokens" and no value; where no expert of the layer has any, the state is "not recorded".
@@ -39,7 +39,7 @@ def cells(frame: pl.DataFrame, limit: float) -> pl.DataFrame:
         pl.col("first_step").cast(pl.Int64),
         pl.col("last_step").cast(pl.Int64),
         pl.col("expert").cast(pl.Int32),
-        value=pl.when(dead).then(None).otherwise(pl.col("load_ratio").log(2).clip(-limit, limit)).round(3),
+        value=pl.when(dead).then(None).otherwise(clipped_power(pl.col("load_ratio"))).round(3),
         load_ratio=pl.col("load_ratio").cast(pl.Float64).round(3),
         min_ratio=pl.col("min_ratio").cast(pl.Float64).round(3),
         max_ratio=pl.col("max_ratio").cast(pl.Float64).round(3),
@@ -58,12 +58,11 @@ def load_heatmap(
     playhead: float | None = None,
     events: pl.DataFrame | None = None,
     title: str = "",
-    limit: float = 2.0,
     height: int | None = None,
     expert_order: Sequence[int] | None = None,
     scope: str | None = None,
 ) -> theme.Figure:
-    """Load of every expert over steps, relative to uniform, on a log2 scale of +-`limit`.
+    """Load of every expert over steps, relative to uniform, on a log2 scale.
 
     frame: columns of `queries.load_heatmap` (at most 200 bins x E experts). `expert_order` gives the
     rows from top to bottom; by index without it. A click sets the selection `pick` (expert, first_step). The
@@ -74,8 +73,8 @@ def load_heatmap(
         return theme.no_data("no expert loads recorded for this view", title=title)
     experts = _experts(frame, expert_order)
     row = max(1, (height or min(TALLEST, max(140, 16 * len(experts)))) // len(experts))
-    panel = _Panel("", cells(frame, limit), experts, top=0, row=row)
-    return _figure([panel], limit=limit, playhead=playhead, events=events, title=title, scope=scope)
+    panel = _Panel("", cells(frame), experts, top=0, row=row)
+    return _figure([panel], playhead=playhead, events=events, title=title, scope=scope)
 
 
 def compare_heatmaps(
@@ -83,7 +82,6 @@ def compare_heatmaps(
     *,
     playhead: float | None = None,
     title: str = "",
-    limit: float = 2.0,
     height: int | None = None,
 ) -> theme.Figure:
     """Several runs under each other: the same steps, the same colours, one legend, one zoom.
@@ -100,9 +98,9 @@ def compare_heatmaps(
     panels: list[_Panel] = []
     top = PANEL_GAP // 2
     for label, frame in present.items():
-        panels.append(_Panel(label, cells(frame, limit), rows[label], top=top, row=row))
+        panels.append(_Panel(label, cells(frame), rows[label], top=top, row=row))
         top = panels[-1].bottom + PANEL_GAP
-    return _figure(panels, limit=limit, playhead=playhead, title=title)
+    return _figure(panels, playhead=playhead, title=title)
 
 
 def _experts(frame: pl.DataFrame, order: Sequence[int] | None) -> list[int]:
@@ -144,7 +142,6 @@ class _Panel:
 def _figure(
     panels: Sequence[_Panel],
     *,
-    limit: float,
     playhead: float | None,
     title: str,
     events: pl.DataFrame | None = None,
@@ -154,7 +151,7 @@ def _figure(
     # The scales round to whole pixels, or neighbouring cells would show hair lines between them.
     cells = pl.concat([panel.cells_with_edges() for panel in panels])
     base = _base(cells, panels, tall)
-    live, dead = cell_layers(base, limit, *([linking.hover(scope)] if len(panels) == 1 else []))
+    live, dead = cell_layers(base, *([linking.hover(scope)] if len(panels) == 1 else []))
     heads = _heads(panels)
     span = (float(cells["x"].min()), float(cells["x2"].max()))  # type: ignore[arg-type]
     above = event_marks.event_layers(events, span, above=True)
@@ -175,16 +172,16 @@ def _base(cells: pl.DataFrame, panels: Sequence[_Panel], tall: int) -> alt.Chart
     return base
 
 
-def cell_layers(base: alt.Chart, limit: float, *params: alt.Parameter) -> tuple[alt.Chart, alt.Chart]:
+def cell_layers(base: alt.Chart, *params: alt.Parameter) -> tuple[alt.Chart, alt.Chart]:
     """The cells with a load, which a click selects as `pick` (expert, first_step), and those without tokens.
 
-    limit: see `scales.load_colour`. params: further selections of the first.
+    params: further selections of the first.
     """
     pick = alt.selection_point(name="pick", fields=["expert", "first_step"], on="click", empty=False)
     live: alt.Chart = (
         base.transform_filter("isValid(datum.value)")
         .mark_rect(clip=True)
-        .encode(color=load_colour("value", limit=limit))
+        .encode(color=load_colour("value"))
         .properties(name="cells")
         .add_params(theme.zoom(), pick, *params)
     )

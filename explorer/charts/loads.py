@@ -6,23 +6,23 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import linking, theme
-from explorer.charts.scales import load_scale
+from explorer.charts.scales import clipped_power, load_scale
 from explorer.errors import one_of
 
 
-def bar_rows(frame: pl.DataFrame, limit: float = 2.0) -> pl.DataFrame:
+def bar_rows(frame: pl.DataFrame) -> pl.DataFrame:
     """The rows of `load_bars` in the order of experts, so that a kept chart can show another step."""
-    return _with_colour(frame.sort("expert"), limit)
+    return _with_colour(frame.sort("expert"))
 
 
-def _with_colour(frame: pl.DataFrame, limit: float) -> pl.DataFrame:
-    """Add `value`, the load in powers of two within ±limit, which decides the colour."""
+def _with_colour(frame: pl.DataFrame) -> pl.DataFrame:
+    """Add `value`, the load in powers of two, which decides the colour."""
     # A layer without any token has no ratio, and then the column has no type either.
     ratio = pl.col("load_ratio").cast(pl.Float64)
     return frame.with_columns(
         pl.col("expert").cast(pl.Int32),
         ratio.fill_null(0.0).fill_nan(0.0),
-        value=ratio.clip(2.0**-limit, 2.0**limit).log(2),
+        value=clipped_power(ratio),
     )
 
 
@@ -31,7 +31,6 @@ def load_bars(
     *,
     sort: str = "expert",
     title: str = "",
-    limit: float = 2.0,
     height: int = 240,
     order: Sequence[int] | None = None,
     order_words: str = "",
@@ -48,7 +47,7 @@ def load_bars(
     if frame.is_empty():
         return theme.no_data("no expert loads recorded at this step", title=title)
     ordered = frame.sort("load_ratio", descending=True) if sort == "load" else frame.sort("expert")
-    data = _with_colour(ordered, limit)
+    data = _with_colour(ordered)
     rows = data["expert"].to_list() if order is None else [int(expert) for expert in order]
     x_title = theme.AXIS["expert"] + (", busiest first" if sort == "load" else order_words)
     bars = (
@@ -57,7 +56,7 @@ def load_bars(
         .encode(
             x=_across(rows, x_title, is_index=sort == "expert" and order is None),
             y=alt.Y("load_ratio:Q", title=theme.AXIS["load_ratio"], axis=alt.Axis(tickCount=5)),
-            color=alt.Color("value:Q", scale=load_scale(limit, bars=True), legend=None),
+            color=alt.Color("value:Q", scale=load_scale(bars=True), legend=None),
             opacity=linking.by_highlight(1, 0.55, 1),
             stroke=alt.StrokeValue(theme.PLAYHEAD.expr),
             strokeWidth=linking.by_highlight(2, 0, 0),

@@ -159,12 +159,12 @@ def _texts(texts: pl.DataFrame) -> list[Any]:
     return [layer.properties(data=texts) for layer in layers]
 
 
-def bars(now: pl.DataFrame, top: float, *, limit: float = 2.0) -> theme.Figure:
+def bars(now: pl.DataFrame, top: float) -> theme.Figure:
     """Loads of one step as `charts.loads` draws them, with a y axis that reaches to `top` at least.
 
     Two panels beside each other share it: a bar of 8 times uniform must not look like one of 1.2.
     """
-    figure = load_bars(now, limit=limit)
+    figure = load_bars(now)
     edge = alt.Chart(bar_limit(top)).mark_point(opacity=0)
     figure.layer = [edge.encode(y=alt.Y("limit:Q", title=theme.AXIS["load_ratio"])), *figure.layer]
     return figure

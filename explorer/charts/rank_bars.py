@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import linking, theme
-from explorer.charts.scales import load_scale
+from explorer.charts.scales import clipped_power, load_scale
 
 ALONE = 32
 """Bars: the busiest experts."""
@@ -17,7 +17,7 @@ ROOMY_PX = 640
 """Width from which on every bar has room for its expert's number; below, every other one."""
 
 
-def bars(frame: pl.DataFrame, limit: float = 2.0) -> pl.DataFrame:
+def bars(frame: pl.DataFrame) -> pl.DataFrame:
     """The busiest experts, one row per bar: place (0 … ALONE), end, load_ratio, value (of the colour),
     expert, name, tokens. frame: columns of `queries.loads_at`.
     """
@@ -28,7 +28,7 @@ def bars(frame: pl.DataFrame, limit: float = 2.0) -> pl.DataFrame:
             place=pl.col("rank").cast(pl.Float64) - 0.95,
             end=pl.col("rank").cast(pl.Float64) - 0.05,
             load_ratio=pl.col("load_ratio"),
-            value=pl.col("load_ratio").clip(2.0**-limit, 2.0**limit).log(2),
+            value=clipped_power(pl.col("load_ratio")),
             expert=pl.col("expert").cast(pl.Int32),
             name=pl.col("expert").cast(pl.String),
             tokens=pl.col("tokens").cast(pl.Int64),
@@ -64,9 +64,7 @@ def place(rank: int, count: int) -> float:
     return ALONE * (1 + math.log(rank / first) / math.log(count / first)) if count > first else float(ALONE)
 
 
-def rank_bars(
-    frame: pl.DataFrame, *, title: str = "", limit: float = 2.0, scope: str | None = None
-) -> theme.Figure:
+def rank_bars(frame: pl.DataFrame, *, title: str = "", scope: str | None = None) -> theme.Figure:
     """Bars of the `ALONE` busiest experts, and the loads of all others as one curve on a log axis of ranks.
 
     frame: columns of `queries.loads_at` with more than `ALONE` experts. All that changes from step to step
@@ -76,7 +74,7 @@ def rank_bars(
         return theme.no_data("no expert loads recorded at this step", title=title)
     chart = alt.layer(
         *_curve(curve(frame)),
-        *_bars(bars(frame, limit), limit, scope),
+        *_bars(bars(frame), scope),
         _ranks(frame.height),
         *_even_share(),
     )
@@ -100,7 +98,7 @@ def _x(field: str, title: str | None = None) -> alt.X:
 X_TITLE = f"the {ALONE} busiest experts, then all others by rank"
 
 
-def _bars(rows: pl.DataFrame, limit: float, scope: str | None) -> list[alt.Chart]:
+def _bars(rows: pl.DataFrame, scope: str | None) -> list[alt.Chart]:
     """The bars, and the experts' numbers under them."""
     base = alt.Chart(rows)
     marks = (
@@ -110,7 +108,7 @@ def _bars(rows: pl.DataFrame, limit: float, scope: str | None) -> list[alt.Chart
             x2=alt.X2("end:Q"),
             y=alt.Y("load_ratio:Q", title=theme.AXIS["load_ratio"], axis=alt.Axis(tickCount=5)),
             y2=alt.Y2(datum=0),
-            color=alt.Color("value:Q", scale=load_scale(limit, bars=True), legend=None),
+            color=alt.Color("value:Q", scale=load_scale(bars=True), legend=None),
             opacity=linking.by_highlight(1, 0.55, 1),
             tooltip=[
                 alt.Tooltip("expert:Q", title="expert", format="d"),

@@ -27,7 +27,6 @@ def rank_heatmap(
     playhead: float | theme.Follow | None = None,
     events: pl.DataFrame | None = None,
     title: str = "",
-    limit: float = 2.0,
     scope: str | None = None,
 ) -> theme.Figure:
     """Load by rank over steps, on the colours of `heatmaps.load_heatmap`; a group shows its mean.
@@ -38,8 +37,8 @@ def rank_heatmap(
     if frame.is_empty():
         return theme.no_data("no expert loads recorded for this view", title=title)
     labels = names(frame)
-    base = _base(_cells(frame, limit, labels), labels)
-    live, dead = heatmaps.cell_layers(base, limit, linking.hover(scope))
+    base = _base(_cells(frame, labels), labels)
+    live, dead = heatmaps.cell_layers(base, linking.hover(scope))
     span = (float(frame["first_step"].min()), float(frame["last_step"].max()) + 1)  # type: ignore[arg-type]
     above = event_marks.event_layers(events, span, above=True)
     chart = alt.layer(live, dead, *above, *playhead_layers(playhead)).resolve_scale(color="independent")
@@ -47,9 +46,9 @@ def rank_heatmap(
     return figure
 
 
-def _cells(frame: pl.DataFrame, limit: float, labels: list[str]) -> pl.DataFrame:
+def _cells(frame: pl.DataFrame, labels: list[str]) -> pl.DataFrame:
     """The cells of `heatmaps.cells` with their row's edges and name, and the busiest expert of each."""
-    cells = heatmaps.cells(frame.with_columns(expert=pl.col("row")), limit)
+    cells = heatmaps.cells(frame.with_columns(expert=pl.col("row")))
     return cells.with_columns(
         expert=frame["busiest"],
         busiest_ratio=frame["busiest_ratio"].round(3),

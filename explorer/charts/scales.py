@@ -11,9 +11,14 @@ import math
 from collections.abc import Sequence
 
 import altair as alt
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
 from explorer.charts.theme import DEAD, Ink, mix
 
+LOAD_LIMIT = 2.0
+"""Colours reach from a quarter of the uniform load to four times of it: log2 of the load ratio."""
 _PUOR_LIGHT = (
     "#2D004B",
     "#542788",
@@ -74,34 +79,47 @@ def bar_stops() -> tuple[Ink, ...]:
     )
 
 
-def ticks(limit: float) -> list[int]:
-    """Whole powers of two within +-limit."""
-    top = max(1, math.floor(limit))
+def clipped_power(load_ratio: pl.Expr) -> pl.Expr:
+    """log2 of load ratios within ±LOAD_LIMIT, which decides the colour; no tokens: -LOAD_LIMIT."""
+    return load_ratio.clip(2.0**-LOAD_LIMIT, 2.0**LOAD_LIMIT).log(2)
+
+
+def place(load_ratio: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Places of load ratios on the scale, from 0 at its clipped lower end to 1 at the upper; same shape."""
+    with np.errstate(divide="ignore"):
+        power = np.log2(load_ratio)
+    placed: NDArray[np.float64] = (np.clip(power, -LOAD_LIMIT, LOAD_LIMIT) + LOAD_LIMIT) / (2 * LOAD_LIMIT)
+    return placed
+
+
+def ticks() -> list[int]:
+    """Whole powers of two within ±LOAD_LIMIT."""
+    top = math.floor(LOAD_LIMIT)
     return list(range(-top, top + 1))
 
 
-def tick_label(power: float, limit: float) -> str:
+def tick_label(power: float) -> str:
     """-2 -> '≤ ×1/4' at the clipped end, 0 -> '×1', 1 -> '×2'."""
     text = f"×{2 ** int(power)}" if power >= 0 else f"×1/{2 ** -int(power)}"
-    if abs(power) >= limit:
+    if abs(power) >= LOAD_LIMIT:
         return ("≥ " if power > 0 else "≤ ") + text
     return text
 
 
-def tick_labels(limit: float) -> list[str]:
-    return [tick_label(t, limit) for t in ticks(limit)]
+def tick_labels() -> list[str]:
+    return [tick_label(t) for t in ticks()]
 
 
-def load_scale(limit: float, *, bars: bool = False) -> alt.Scale:
+def load_scale(*, bars: bool = False) -> alt.Scale:
     """The same domain whatever the data, so that compared runs share it."""
     inks = bar_stops() if bars else stops()
     span = len(inks) - 1
-    domain = [-limit + 2 * limit * i / span for i in range(span + 1)]
+    domain = [-LOAD_LIMIT + 2 * LOAD_LIMIT * i / span for i in range(span + 1)]
     return alt.Scale(domain=domain, range=[ink.expr for ink in inks], clamp=True, interpolate="rgb")
 
 
-def load_legend(limit: float, title: str = "load, × uniform") -> alt.Legend:
-    labels = {t: tick_label(t, limit) for t in ticks(limit)}
+def load_legend(title: str = "load, × uniform") -> alt.Legend:
+    labels = {t: tick_label(t) for t in ticks()}
     expression = "".join(f"datum.value == {t} ? '{text}' : " for t, text in labels.items()) + "''"
     return alt.Legend(
         title=title,
@@ -121,10 +139,10 @@ def load_legend(limit: float, title: str = "load, × uniform") -> alt.Legend:
     )
 
 
-def load_colour(field: str, *, limit: float, legend: bool = True) -> alt.Color:
-    """Colour by log2(load / uniform) already clipped into +-limit."""
-    title_and_ticks = load_legend(limit) if legend else None
-    return alt.Color(f"{field}:Q", scale=load_scale(limit), legend=title_and_ticks)
+def load_colour(field: str, *, legend: bool = True) -> alt.Color:
+    """Colour by log2(load / uniform) already clipped into ±LOAD_LIMIT."""
+    title_and_ticks = load_legend() if legend else None
+    return alt.Color(f"{field}:Q", scale=load_scale(), legend=title_and_ticks)
 
 
 def dead_colour(field: str = "state", *, legend: bool = True) -> alt.Color:

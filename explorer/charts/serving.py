@@ -19,8 +19,6 @@ WIDE = (
     *(1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64),
 )
 """Marks of a logarithmic axis of loads over their mean, for values near 1 and others."""
-LIMIT = 2.0
-"""The colour scale is log2 of the load ratio, from 1/4 to 4× the uniform load."""
 
 
 def layer_axis(layers: Sequence[int], **settings: Any) -> alt.X:
@@ -50,9 +48,8 @@ def strips(frame: pl.DataFrame, windows: Sequence[str], *, stays: bool = False) 
     stays: whether experts without tokens have a layer even where there are none, so that the frame of another
     MoE layer is a change of rows; its legend then stands elsewhere.
     """
-    limit = LIMIT
     data = frame.with_columns(
-        value=pl.col("load_ratio").clip(2.0**-limit, 2.0**limit).log(2),
+        value=scales.clipped_power(pl.col("load_ratio")),
         state=pl.when(pl.col("tokens") == 0).then(pl.lit("no tokens")),
     )
     y = alt.Y("window:N", sort=list(windows), axis=None, title=None)
@@ -78,7 +75,7 @@ def strips(frame: pl.DataFrame, windows: Sequence[str], *, stays: bool = False) 
     live = (
         base.transform_filter("datum.tokens > 0")
         .mark_rect(height=band)
-        .encode(color=scales.load_colour("value", limit=limit))
+        .encode(color=scales.load_colour("value"))
     )
     dead = (
         base.transform_filter("datum.tokens == 0").mark_rect(height=band).encode(color=scales.dead_colour())

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import altair as alt
+
 MARGIN = 0.06
 """Space beyond the outermost values, as a share of their spread."""
 
@@ -31,3 +33,16 @@ class ValueRange:
         step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw)
         inside = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
         return [round(k * step, 12) for k in inside]
+
+
+def across(field: str) -> alt.X:
+    """The x channel of places that a `ValueRange` gives.
+
+    The same in every layer: Vega-Lite cannot merge "no axis" with an axis of its own.
+    """
+    return alt.X(f"{field}:Q", axis=None, scale=alt.Scale(domain=[0, 1]))
+
+
+def down(field: str, height: int) -> alt.Y:
+    """The y channel of places in pixels from the top of a chart of this height."""
+    return alt.Y(f"{field}:Q", axis=None, scale=alt.Scale(domain=[0, height], reverse=True))

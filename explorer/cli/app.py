@@ -9,10 +9,11 @@ import signal
 import sys
 from types import FrameType
 
-from explorer.cli.extras import ROOT, need_checkout, need_extra
+from explorer.cli.extras import need_checkout, need_extra
 from explorer.cli.hosts import listening, take_port
+from explorer.config.places import ROOT
+from explorer.config.server import RUNS_VARIABLE, Settings
 from explorer.errors import ConfigError
-from explorer.ui.server.settings import Settings
 
 
 def app_command(options: argparse.Namespace) -> int:
@@ -34,7 +35,7 @@ def app_command(options: argparse.Namespace) -> int:
     arguments += [*where.flags, "--server.port", str(port), "--server.headless", "true"]
     arguments += ["--server.maxUploadSize", str(settings.limits.upload_mb)]
     os.environ.update(where.environment)
-    os.environ["EXPLORER_RUNS"] = str(options.runs.resolve())
+    os.environ[RUNS_VARIABLE] = str(options.runs.resolve())
     serve(arguments)
     return 0
 

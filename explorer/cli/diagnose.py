@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from explorer.cli.console import say
+from explorer.cli.listing import NO_RUNS
 from explorer.cli.run_paths import run_paths
 from explorer.errors import ExplorerError
 from explorer.health import Finding, RunRows, diagnose, read_folder
@@ -24,7 +25,7 @@ def diagnose_command(options: argparse.Namespace) -> int:
     """Print the findings of each run; a run that cannot be read is one sentence, and the others follow."""
     paths = _run_paths(options.run, options.runs)
     if not paths and not options.json:
-        print("No runs yet; python -m explorer compare --preset quick makes three in a minute.")
+        print(NO_RUNS)
     failed = 0
     for path in paths:
         try:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explorer.cli.extras import need_checkout
-from explorer.config.places import NoHomeError, default_path
+from explorer.config.places import SHIPPED_RUNS, NoHomeError, default_path
+from explorer.config.server import Settings
 from explorer.errors import ConfigError, ExplorerError, choose_one, one_of
 from explorer.files import write_whole
 
@@ -50,7 +51,6 @@ def _converters(options: argparse.Namespace) -> "Iterator[Converters | None]":
         yield None
         return
     from explorer.export.converters import Converters
-    from explorer.ui.server.settings import Settings
 
     with Converters(_kept_drawings(Settings.from_environment().index)) as converters:
         yield converters
@@ -81,7 +81,6 @@ def _without_collections() -> Iterator[None]:
 
 def _export(options: argparse.Namespace, settings: "FigureSettings", converters: "Converters | None") -> int:
     from explorer.figures import views
-    from explorer.ui.server.settings import Settings
 
     if options.view is None:
         options.view = "compare" if options.run else DEFAULT_VIEW
@@ -179,8 +178,6 @@ def _folder_of(options: argparse.Namespace) -> Path | None:
         if not folder.is_dir():
             raise ConfigError("--runs", str(folder), "is not a folder", "give the folder that holds the runs")
         return folder
-    from explorer.ui.server.settings import SHIPPED_RUNS
-
     paths = [Path(text) for text in options.run if _is_run_folder(text)]
     parents = {path.resolve().parent for path in paths} - {SHIPPED_RUNS.resolve()}
     if len(parents) > 1:

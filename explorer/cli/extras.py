@@ -1,11 +1,9 @@
 """Errors for missing parts of the installation."""
 
 import importlib.util
-from pathlib import Path
 
+from explorer.config.places import ROOT
 from explorer.errors import ExplorerError
-
-ROOT = Path(__file__).resolve().parents[2]
 
 DISTRIBUTION = "moe-routing-explorer"
 BASE = ("numpy", "polars", "msgspec")

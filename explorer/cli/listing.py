@@ -8,11 +8,12 @@ from typing import Any
 
 from explorer.cli.arguments import RUNS
 from explorer.cli.settings import arm_names
+from explorer.config.places import SHIPPED_RUNS
 from explorer.errors import ConfigError
 from explorer.recording import RunInfo, RunListing, list_runs
 from explorer.recording.info import given_name
 
-SHIPPED = Path(__file__).resolve().parents[2] / "data" / "runs"
+NO_RUNS = "No runs yet; python -m explorer compare --preset quick makes three in a minute."
 
 
 def runs_folders(folders: list[Path] | None) -> list[Path]:
@@ -20,7 +21,7 @@ def runs_folders(folders: list[Path] | None) -> list[Path]:
     for path in folders or []:
         if path.exists() and not path.is_dir():
             raise ConfigError("--runs", str(path), "is not a folder", "give the folder that holds the runs")
-    return folders or [RUNS, SHIPPED]
+    return folders or [RUNS, SHIPPED_RUNS]
 
 
 def runs_command(options: argparse.Namespace) -> int:
@@ -34,7 +35,7 @@ def runs_command(options: argparse.Namespace) -> int:
         name = f"  {row['name']}" if row["name"] else ""
         print(f"{row['run_id']:<64} {rule:<24} seed {row['seed']!s:<5} {state}{name}")
     if not rows:
-        print("No runs yet; python -m explorer compare --preset quick makes three in a minute.")
+        print(NO_RUNS)
     return 0
 
 

@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Sequence
 
+from explorer.cli.listing import NO_RUNS
 from explorer.cli.run_paths import run_paths
 from explorer.recording.files import plain
 from explorer.verify import Check, RunReport, verify_runs
@@ -46,7 +47,7 @@ def _difference(check: Check) -> str:
 def summary(reports: Sequence[RunReport]) -> str:
     """Summary of the comparisons over all runs."""
     if not reports:
-        return "No runs yet; python -m explorer compare --preset quick makes three in a minute."
+        return NO_RUNS
     differing = sum(not report.is_clean for report in reports)
     checks = [check for report in reports for check in report.checks]
     biases = sum(check.compared for check in checks if check.name == "biases")

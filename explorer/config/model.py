@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 
 from explorer.config.checks import check_int, check_number
-from explorer.config.rule import later
+from explorer.config.later import later
 from explorer.errors import ConfigError, one_of
 
 ROUTINGS = ("token_choice", "expert_choice", "expert_threshold", "hash", "random", "dense")

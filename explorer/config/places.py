@@ -1,9 +1,12 @@
-"""Where the index lies, and what tells that a run folder has changed; loads none of what reads them."""
+"""Where checkout and index lie, and what tells that a run has changed; loads none of what reads them."""
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout; an installed package has only `explorer` in it."""
+SHIPPED_RUNS = ROOT / "data" / "runs"
 WATCHED = ("", "status.json", "manifest.json", "attempts.json", "run.json")
 """What changes whenever a run does: its folder and these files in it."""
 

@@ -4,14 +4,13 @@ The arithmetic is in `explorer/model/bias_balancers.py` and `explorer/routing/ba
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from explorer.config.checks import check_int, check_number
-from explorer.config.rule import Rule, later
+from explorer.config.later import later
+from explorer.config.model import ModelConfig
+from explorer.config.rule import Rule
 from explorer.errors import ConfigError, one_of
-
-if TYPE_CHECKING:
-    from explorer.config.model import ModelConfig
 
 ESTIMATORS = ("midpoint", "linear")
 # Selections whose cut-off is not between the K-th and the (K+1)-th compared score.
@@ -50,7 +49,7 @@ class Quantile(Rule):
         if self.freeze_after_step is not None:
             check_int(f"{self.name}.freeze_after_step", self.freeze_after_step, least=0)
 
-    def check_model(self, model: "ModelConfig") -> None:
+    def check_model(self, model: ModelConfig) -> None:
         """The cut-off of a token is its (K+1)-th score, and the bins cover scores from 0 to 1."""
         if model.top_k == model.num_experts:
             raise ConfigError(
@@ -137,7 +136,7 @@ class MovingQuantile(Quantile):
         check_number(f"{self.name}.decay", self.decay, least=0, below=1)
         check_int(f"{self.name}.score_bins", self.score_bins, least=2)
 
-    def check_model(self, model: "ModelConfig") -> None:
+    def check_model(self, model: ModelConfig) -> None:
         super().check_model(model)
         if model.score_func == "sqrt_softplus":
             raise ConfigError(

@@ -1,18 +1,9 @@
 """The base class of all balancing rules."""
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
-if TYPE_CHECKING:
-    from explorer.config.model import ModelConfig
-
-
-def later(default: Any) -> Any:
-    """A field added after runs were recorded: omitted from the plain form at its default.
-
-    This keeps the digest and the pair key of older runs unchanged.
-    """
-    return field(default=default, metadata={"later": True})
+from explorer.config.model import ModelConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +30,7 @@ class Rule:
         """additive or multiplicative, for a rule that moves the bias."""
         return None
 
-    def check_model(self, model: "ModelConfig") -> None:
+    def check_model(self, model: ModelConfig) -> None:
         """Reject a model on which it cannot act. Raises ConfigError."""
 
     @property

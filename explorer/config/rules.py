@@ -9,11 +9,11 @@ from typing import ClassVar
 
 from explorer.config.bias_rule import BiasRule
 from explorer.config.checks import check_number
+from explorer.config.later import later
 from explorer.config.quantile_rules import Bip as Bip
 from explorer.config.quantile_rules import MovingQuantile as MovingQuantile
 from explorer.config.quantile_rules import Quantile as Quantile
 from explorer.config.rule import Rule as Rule
-from explorer.config.rule import later
 from explorer.config.smebu_rule import Smebu as Smebu
 from explorer.errors import ConfigError as ConfigError
 from explorer.errors import one_of

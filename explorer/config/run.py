@@ -117,7 +117,7 @@ class RunConfig:
     @property
     def digest(self) -> str:
         """Short digest of the whole configuration."""
-        return _digest(self.to_dict())
+        return digest_of(self.to_dict())
 
     def digest_until(self, step: int) -> str:
         """Digest of the settings that decide the first `step` updates; later rule changes are left out."""
@@ -131,7 +131,7 @@ class RunConfig:
         for section, names in NOT_IN_PAIR_KEY.items():
             for name in names:
                 data[section].pop(name, None)
-        return _digest(data)
+        return digest_of(data)
 
     @property
     def arm(self) -> str:
@@ -186,6 +186,7 @@ def _build(kind: Any, section: str, data: Mapping[str, Any]) -> Any:
     return kind(**values)
 
 
-def _digest(data: Any) -> str:
+def digest_of(data: Any) -> str:
+    """Short digest of plain data."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

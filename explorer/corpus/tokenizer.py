@@ -39,9 +39,6 @@ class Tokenizer(Protocol):
     def decode(self, ids: ArrayLike) -> str:
         """Text of the ids; incomplete characters become U+FFFD."""
 
-    def token_bytes(self, ids: ArrayLike) -> int:
-        """Number of UTF-8 bytes of text that these ids encode."""
-
     def to_json(self) -> dict[str, Any]:
         """Plain data for `tokenizer.json`; `tokenizer_from_json` reads it back."""
 
@@ -63,9 +60,6 @@ class ByteTokenizer:
 
     def decode(self, ids: ArrayLike) -> str:
         return _checked(ids, 256).astype(np.uint8).tobytes().decode("utf-8", errors="replace")
-
-    def token_bytes(self, ids: ArrayLike) -> int:
-        return int(_checked(ids, 256).size)
 
     def to_json(self) -> dict[str, Any]:
         return {"type": "bytes", "vocab_size": 256}
@@ -114,9 +108,6 @@ class BpeTokenizer:
     def decode(self, ids: ArrayLike) -> str:
         text: str = self._tokenizer.decode(_checked(ids, self.vocab_size).tolist(), skip_special_tokens=False)
         return text
-
-    def token_bytes(self, ids: ArrayLike) -> int:
-        return int(self.token_lengths[_checked(ids, self.vocab_size)].sum())
 
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = json.loads(self.definition)

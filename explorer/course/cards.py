@@ -7,9 +7,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from explorer.config.places import ROOT
 from explorer.course.files import FileProblem, read_toml
 
-LESSONS = Path(__file__).resolve().parents[2] / "lessons"
+LESSONS = ROOT / "lessons"
 DEFAULT_MINUTES = 3
 """For a lesson that does not say how long it takes."""
 

@@ -1,10 +1,9 @@
 """The experiments that evaluate tasks on trained models: code, long contexts, other selections."""
 
 from functools import partial
-from typing import Any
 
 from explorer.evidence import task_measures
-from explorer.evidence.experiment import Arm, Experiment
+from explorer.evidence.experiment import Experiment, arm_of_trial
 from explorer.evidence.trained_tasks import TaskPlan, trained_and_evaluated
 
 PAIRS = {"tiny": 2, "quick": 5, "standard": 5, "long": 5}
@@ -14,16 +13,12 @@ RULES = (
 )
 
 
-def _arm(key: str, label: str, text: str, *settings: tuple[str, Any]) -> Arm:
-    return Arm(key=key, label=label, settings=(("text", text), *settings))
-
-
 LONG_CONTEXT = Experiment(
     id="long-context",
     title="Balance beyond the training length",
     question="How balanced are the experts in contexts of up to 8 times the training length, and what does a "
     "placement mend?",
-    arms=tuple(_arm(*rule) for rule in RULES),
+    arms=tuple(arm_of_trial(*rule) for rule in RULES),
     trial=partial(
         trained_and_evaluated,
         tasks=(TaskPlan(name="long_context", problems=32_768, at_tiny=1_024),),
@@ -41,8 +36,8 @@ SELECTION = Experiment(
     question="At as many distinct experts per batch, does batch-aware selection stay closer to full routing "
     "than a smaller static k?",
     arms=(
-        _arm("mixtral", "8 experts, top-2", "loss_free", ("model.num_experts", 8)),
-        _arm("fine", "32 experts, top-4", "loss_free", ("model.num_experts", 32), ("model.top_k", 4)),
+        arm_of_trial("mixtral", "8 experts, top-2", "loss_free", ("model.num_experts", 8)),
+        arm_of_trial("fine", "32 experts, top-4", "loss_free", ("model.num_experts", 32), ("model.top_k", 4)),
     ),
     trial=partial(
         trained_and_evaluated,
@@ -61,12 +56,12 @@ CODE = Experiment(
     question="Do balancing rules differ in the loss on code, in how experts specialise, and in the steps to "
     "a target loss?",
     arms=(
-        _arm("none", "no balancing", "none"),
-        *(_arm(*rule) for rule in RULES),
-        _arm("none_quarter", "no balancing, 1/4", "none", ("data_share", 0.25)),
-        _arm("loss_free_quarter", "loss-free, 1/4", "loss_free", ("data_share", 0.25)),
-        _arm("none_sixteenth", "no balancing, 1/16", "none", ("data_share", 1 / 16)),
-        _arm("loss_free_sixteenth", "loss-free, 1/16", "loss_free", ("data_share", 1 / 16)),
+        arm_of_trial("none", "no balancing", "none"),
+        *(arm_of_trial(*rule) for rule in RULES),
+        arm_of_trial("none_quarter", "no balancing, 1/4", "none", ("data_share", 0.25)),
+        arm_of_trial("loss_free_quarter", "loss-free, 1/4", "loss_free", ("data_share", 0.25)),
+        arm_of_trial("none_sixteenth", "no balancing, 1/16", "none", ("data_share", 1 / 16)),
+        arm_of_trial("loss_free_sixteenth", "loss-free, 1/16", "loss_free", ("data_share", 1 / 16)),
     ),
     settings=(("evaluations", 20),),
     trial=partial(
@@ -86,7 +81,7 @@ COMPLETIONS = Experiment(
     id="completions",
     title="Completions of code, executed",
     question="Does a model trained on code complete lines and programs better without the sequence loss?",
-    arms=tuple(_arm(*rule) for rule in RULES),
+    arms=tuple(arm_of_trial(*rule) for rule in RULES),
     # 256 tokens hold a program with its completion, and half of them a prompt of HumanEval.
     settings=(
         ("corpus.name", "code"),
@@ -109,7 +104,7 @@ ANSWERS = Experiment(
     title="Answers under other selections",
     question="Do answers to generated two-hop questions suffer less under Lynx than under a smaller "
     "static k?",
-    arms=(_arm("mixtral", "8 experts, top-2", "loss_free", ("model.num_experts", 8)),),
+    arms=(arm_of_trial("mixtral", "8 experts, top-2", "loss_free", ("model.num_experts", 8)),),
     settings=(
         ("corpus.name", "two_hop"),
         ("corpus.vocab_size", 580),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from explorer.evidence.experiment import Arm, Experiment, Metrics
+from explorer.evidence.experiment import Arm, Experiment, Metrics, arm_of_trial
 from explorer.evidence.plan import config_of
 from explorer.evidence.results import EvidenceError
 
@@ -30,17 +30,13 @@ def _examined(settings: Mapping[str, Any], seed: int, scale: str, *, what: str) 
     return measured
 
 
-def _arm(key: str, label: str, text: str, *settings: tuple[str, Any]) -> Arm:
-    return Arm(key=key, label=label, settings=(("text", text), *settings))
-
-
 LEAK = Experiment(
     id="leak",
     title="Expert choice and the future",
     question="Does a later token change the experts of earlier ones?",
     arms=(
-        _arm("expert_choice", "expert choice, one sequence", "expert_choice:chunk=64"),
-        _arm("loss_free", "loss-free", "loss_free"),
+        arm_of_trial("expert_choice", "expert choice, one sequence", "expert_choice:chunk=64"),
+        arm_of_trial("loss_free", "loss-free", "loss_free"),
     ),
     trial=partial(_examined, what="leak"),
     pairs=FEW,
@@ -51,7 +47,7 @@ ABLATION = Experiment(
     id="ablation",
     title="Without an expert",
     question="Does a model lose more without its shared expert than without a routed one?",
-    arms=(_arm("shared", "one shared expert", "aux_loss", ("model.num_shared_experts", 1)),),
+    arms=(arm_of_trial("shared", "one shared expert", "aux_loss", ("model.num_shared_experts", 1)),),
     trial=partial(_examined, what="ablation"),
     pairs=FEW,
     priority=5,
@@ -60,7 +56,7 @@ GRADIENTS = Experiment(
     id="expert-gradients",
     title="Gradients of the experts",
     question="Does balancing give every expert a gradient?",
-    arms=(_arm("none", "no balancing", "none"), _arm("loss_free", "loss-free", "loss_free")),
+    arms=(arm_of_trial("none", "no balancing", "none"), arm_of_trial("loss_free", "loss-free", "loss_free")),
     trial=partial(_examined, what="gradients"),
     pairs=FEW,
     priority=5,

@@ -1,7 +1,5 @@
 """What is run: arms, seeds fixed in advance, and settings, as frozen values."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +35,11 @@ class Arm:
     """`section.field` and value; of a simulated run, the settings of its trial."""
     candidates: tuple[str, ...] = ()
     """Texts among which the tuning seeds choose, instead of `text`."""
+
+
+def arm_of_trial(key: str, label: str, text: str, *settings: tuple[str, Any]) -> Arm:
+    """An arm whose trial trains a model itself and therefore finds the arm's text among its settings."""
+    return Arm(key=key, label=label, settings=(("text", text), *settings))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +91,3 @@ class Run:
     def run_id(self) -> str:
         """Name of its folder."""
         return f"{self.scale}-{self.experiment}-{self.arm}-seed{self.seed}-{self.digest[:8]}"
-
-
-def digest_of(data: Any) -> str:
-    """Short digest of plain data."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from explorer.config.presets import arm_config, get_preset
-from explorer.config.run import RunConfig
+from explorer.config.run import RunConfig, digest_of
 from explorer.config.seeds import with_seed
 from explorer.errors import one_of
-from explorer.evidence.experiment import SCALES, Arm, Experiment, Run, Times, digest_of
+from explorer.evidence.experiment import SCALES, Arm, Experiment, Run, Times
 from explorer.evidence.results import EvidenceError, Row
 
 LONG_STEPS = 2400

@@ -14,11 +14,12 @@ from typing import Any
 
 import polars as pl
 
+from explorer.config.places import ROOT
 from explorer.errors import ExplorerError
 from explorer.evidence.experiment import Metrics, Run
 from explorer.files import write_whole
 
-FOLDER = Path(__file__).resolve().parents[2] / "data" / "evidence"
+FOLDER = ROOT / "data" / "evidence"
 FILE = "results.parquet"
 SCHEMA = {
     "digest": pl.String,

@@ -12,10 +12,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from explorer.config.run import RunConfig
+from explorer.config.run import RunConfig, digest_of
 from explorer.errors import ExplorerError
 from explorer.evidence import plan
-from explorer.evidence.experiment import Experiment, Run, digest_of
+from explorer.evidence.experiment import Experiment, Run
 from explorer.evidence.measures import measure
 from explorer.evidence.results import Row, append_row, read_rows, row_of
 from explorer.recording import RunFolder, list_runs

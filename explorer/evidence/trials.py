@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer import metrics
 from explorer.evidence.experiment import Metrics
 from explorer.routing import routing_math
 from explorer.routing.spec import RouteSpec
@@ -148,7 +149,7 @@ def bf16_bias(settings: Mapping[str, Any], seed: int, scale: str) -> Metrics:
             :, : problem.top_k
         ]
         counts = np.bincount(order.ravel(), minlength=16)
-        deviations.append(counts.max() / counts.mean() - 1)
+        deviations.append(float(metrics.max_vio(counts)))
         new = next_bias(bias, counts, scores, rule, step, problem.top_k)
         new = _bf16(new) if settings["dtype"] == "bfloat16" else new
         last = step + 1 if (new != bias).any() else last

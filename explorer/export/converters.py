@@ -17,9 +17,9 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from explorer.config.places import ROOT
 from explorer.export.orders import Order, OrderFiles
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 NICENESS = 5
 """Of a worker: the caller, on whose charts it waits, has a core of its own while all three start."""
-_FOLDER = Path(__file__).parents[2]
 
 Task = Literal["draw", "convert"]
 
@@ -197,7 +196,7 @@ def _start(task: Task) -> "subprocess.Popen[bytes]":
     # In a separate session: Ctrl-C goes to the command, which then closes the worker's input.
     return subprocess.Popen(
         [sys.executable, "-c", f"from explorer.export.converters import serve; serve({task!r})"],
-        cwd=_FOLDER,
+        cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from explorer.charts import scales, theme
+from explorer.charts.scales import LOAD_LIMIT
 
 MIME = "image/gif"
 FRAMES = 50
 FRAME_MS, LAST_MS = 110, 2500
 WIDTH, HEIGHT = 960, 540
 """16:9, like a slide."""
-LIMIT = 2.0
 TOP, BOTTOM = 112, 470
 LEFT, RIGHT = 74, 590
 BARS_LEFT, BARS_RIGHT = 660, 930
@@ -87,14 +87,18 @@ def _rgb(colour: str) -> Rgb:
 def _colours(ratios: NDArray[np.float64], dark: bool, stops: Stops) -> NDArray[np.uint8]:
     """[..., 3] the colour of every load; zero has its own."""
     inks = np.array([_rgb(ink.pick(dark)) for ink in stops], dtype=np.float64)
-    with np.errstate(divide="ignore"):
-        place = (np.clip(np.log2(ratios), -LIMIT, LIMIT) + LIMIT) / (2 * LIMIT) * (len(inks) - 1)
+    place = scales.place(ratios) * (len(inks) - 1)
     low = np.clip(np.floor(place), 0, len(inks) - 2).astype(int)
     share = (place - low)[..., None]
     mixed = inks[low] * (1 - share) + inks[low + 1] * share
     mixed[ratios <= 0] = _rgb(theme.DEAD.pick(dark))
     rounded: NDArray[np.uint8] = np.round(mixed).astype(np.uint8)
     return rounded
+
+
+def _ramp(count: int, dark: bool, stops: Stops) -> NDArray[np.uint8]:
+    """[count, 3] evenly spaced colours from the lower end of the scale to the upper."""
+    return _colours(2.0 ** np.linspace(-LOAD_LIMIT, LOAD_LIMIT, count), dark, stops)
 
 
 def _palette(dark: bool) -> Image.Image:
@@ -105,8 +109,8 @@ def _palette(dark: bool) -> Image.Image:
     shades = [theme.mix(ground, ink, share) for ink in inks for share in np.linspace(0.06, 1, 16)]
     entries = [_rgb(colour) for colour in (*exact, *shades)]
     for stops, count in ((scales.stops(), 140), (scales.bar_stops(), 70)):
-        ramp = _colours(2.0 ** np.linspace(-LIMIT, LIMIT, count), dark, stops)
-        entries += [(int(r), int(g), int(b)) for r, g, b in ramp]
+        ramp = _ramp(count, dark, stops).tolist()
+        entries += [(r, g, b) for r, g, b in ramp]
     flat = [value for entry in entries for value in entry]
     image = Image.new("P", (1, 1))
     image.putpalette(flat + flat[:3] * (256 - len(entries)))
@@ -186,14 +190,14 @@ def _axes(film: Film, ink: str) -> list[str]:
 
 def _legend(dark: bool) -> list[str]:
     ink, y, left, wide = theme.NEUTRAL_TEXT.pick(dark), 512, LEFT + 112, 200
-    ramp = _colours(2.0 ** np.linspace(-LIMIT, LIMIT, wide), dark, scales.stops()).tolist()
+    ramp = _ramp(wide, dark, scales.stops()).tolist()
     parts = [
         f'<rect x="{left + i}" y="{y - 10}" width="1.2" height="8" fill="rgb({r},{g},{b})"/>'
         for i, (r, g, b) in enumerate(ramp)
     ]
-    for tick in scales.ticks(LIMIT):
-        place = left + (tick + LIMIT) / (2 * LIMIT) * wide
-        parts.append(_text(scales.tick_label(tick, LIMIT), place, y + 12, 11, ink, "middle"))
+    for tick in scales.ticks():
+        place = left + (tick + LOAD_LIMIT) / (2 * LOAD_LIMIT) * wide
+        parts.append(_text(scales.tick_label(tick), place, y + 12, 11, ink, "middle"))
     box = left + wide + 44
     dead = theme.DEAD.pick(dark)
     parts += [

@@ -73,6 +73,11 @@ class ArmSet:
         return tuple(dict.fromkeys(run for arm in self.arms for run in arm.runs))
 
     @cached_property
+    def first_runs(self) -> tuple[Run, ...]:
+        """The first run of every arm, in their order."""
+        return tuple(arm.first for arm in self.arms)
+
+    @cached_property
     def families(self) -> dict[str, str]:
         """Token -> family of the balancing rules, for colours."""
         return {arm.token: arm.family for arm in self.arms}

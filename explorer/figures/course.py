@@ -3,6 +3,7 @@
 from functools import lru_cache
 from pathlib import Path
 
+from explorer.config.places import ROOT
 from explorer.course.cards import LESSONS
 from explorer.course.experiments import Experiment, load_experiments
 from explorer.course.lessons import Course, Vocabulary, load_course
@@ -10,7 +11,6 @@ from explorer.figures.facts import catalogue
 from explorer.figures.views.lesson_panels import PANELS
 from explorer.metrics import glossary
 
-ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ROOT / "experiments"
 State = tuple[tuple[str, int], ...]
 

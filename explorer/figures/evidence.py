@@ -229,6 +229,7 @@ def arm_rows(experiment: Experiment, scale: str, rows: Mapping[str, Row]) -> lis
     return [(labels[run.arm], rows[run.digest]) for run in runs if run.digest in rows]
 
 
+NOT_TRAINED = "No training with MoE layers is behind this claim yet."
 ARM = {"arm": pl.String, "family": pl.String, "scope": pl.String}
 
 
@@ -275,7 +276,7 @@ def every_run(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel |
         if row.metrics.get("max_vio_global") is not None and row.metrics.get("lm_loss") is not None
     ]
     if not rows:
-        return Missing(subject=subject, reason="No training with MoE layers is behind this claim yet.")
+        return Missing(subject=subject, reason=NOT_TRAINED)
     schema = {**ARM, "seed": pl.Int64, "max_vio": pl.Float64, "lm_loss": pl.Float64}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
     compared = _comparable(frame)
@@ -306,7 +307,7 @@ def course(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Mi
         for index, value in enumerate(row.series)
     ]
     if not rows:
-        return Missing(subject=subject, reason="No training with MoE layers is behind this claim yet.")
+        return Missing(subject=subject, reason=NOT_TRAINED)
     schema = {**ARM, "seed": pl.Int64, "run": pl.String, "share": pl.Float64, "max_vio": pl.Float64}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
     longest = max(len(row.series) for _, row in labelled_rows)

@@ -30,8 +30,6 @@ HEATMAP_HOW = f"{_ROWS}, and the colours mean the same in every panel. {_NAMES}:
 STACKED_HOW = f"{_ROWS}. {_NAMES}."
 STILL_HOW = f"{_ROWS}."
 BARS_HOW = "The dashed line at 1 marks the uniform load."
-LIMIT = 2.0
-"""The colour scale is log2 of the load ratio, from 1/4 to 4× the uniform load."""
 
 
 def heatmap(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missing:
@@ -177,7 +175,7 @@ def bars(store: Store, arms: ArmSet, settings: OneStep) -> Panel:
         subject=subject,
         finding=captions.load_bars(frame),
         how=BARS_HOW,
-        spec=chart.with_rows(bar_charts.bar_rows(frame, LIMIT)),
+        spec=chart.with_rows(bar_charts.bar_rows(frame)),
         table=frame,
         statements=trace.statements,
     )
@@ -195,9 +193,7 @@ def _bar_chart(
     """The chart of `bars` with rows of zeros. unknown: columns without any value, which get no tooltip."""
     zeros = {name: [None if name in unknown else 0.0] * len(experts) for name in columns}
     frame = pl.DataFrame({**zeros, "expert": list(experts)}, schema_overrides={"expert": pl.Int32})
-    return specs.make(
-        bar_charts.load_bars(frame, limit=LIMIT, order=order, order_words=order_words, scope=scope)
-    )
+    return specs.make(bar_charts.load_bars(frame, order=order, order_words=order_words, scope=scope))
 
 
 def every_step(store: Store, arms: ArmSet, settings: OneLayer, *, dark: bool = False) -> go.Figure:

@@ -38,7 +38,7 @@ class ByMethod:
     @classmethod
     def of(cls, arms: ArmSet, layer: int) -> "ByMethod":
         """The first run of every arm that has this layer."""
-        return cls(layer=layer, runs=tuple(arm.first for arm in arms.with_layer(layer)))
+        return cls(layer=layer, runs=arms.with_layer(layer).first_runs)
 
 
 def with_domain_loads(store: Store, arms: ArmSet, layer: int) -> ArmSet:

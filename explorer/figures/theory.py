@@ -46,6 +46,7 @@ SEATS_HOW = (
 LEAST_GAP = 1e-12
 """Score per token; a smaller distance to the optimum is rounding and has no place on a logarithmic axis."""
 DUAL_HOW = "The dual never falls below the dashed line, the exact optimum from a linear program."
+ACCOUNT = "Predicted decrease and switching benefit per step"
 ACCOUNT_HOW = (
     "Predicted decrease: how far the dual would fall if no token changed its experts. Switching benefit: "
     "the score that tokens gain by changing experts, which raises the dual again. A step lowers the dual "
@@ -261,7 +262,7 @@ def account(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
     rows = charts.account_rows(table, text.VERDICT_WORDS)
     spec = _spec("account", len(rows), rows, partial(charts.account, table, text.VERDICT_WORDS))
     return Panel(
-        subject="Predicted decrease and switching benefit per step",
+        subject=ACCOUNT,
         finding=text.verdicts(run),
         how=ACCOUNT_HOW,
         spec=spec,

@@ -11,7 +11,6 @@ from explorer.health.finding import Finding
 from explorer.health.rows import LAYER_STEPS, LOADS, SEQUENCES, STEPS, RunRows
 from explorer.recording import RunInfo
 from explorer.recording.frames import to_frame
-from explorer.recording.layout import Layout
 from explorer.recording.schema import SCHEMAS
 from explorer.records.records import LoadRecord, StepRecord
 from explorer.wording import listed
@@ -35,7 +34,7 @@ class LiveHealth:
     """Keeps the last loads of a run and checks them when asked. Used by one thread."""
 
     def __init__(self, info: RunInfo) -> None:
-        self._info, self._layout = info, Layout.of_run(info)
+        self._info, self._layout = info, info.layout
         most = max(FEWEST_STEPS, min(MOST_STEPS, MOST_CELLS // max(1, sum(info.layer_widths))))
         self._loads: deque[LoadRecord] = deque(maxlen=most)
         self._steps: deque[StepRecord] = deque(maxlen=most)

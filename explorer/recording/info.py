@@ -12,7 +12,7 @@ from explorer.config.run import RunConfig
 from explorer.errors import RunFolderError, UnreadableRunError
 from explorer.recording.files import plain, read_object
 from explorer.recording.folder_schema import MAX_DEPTH, BrokenRule, RunFile, json_text, parsed
-from explorer.recording.layout import layers_problem, sizes_problem
+from explorer.recording.layout import Layout, layers_problem, sizes_problem
 from explorer.recording.stated_rules import StatedRules, complete, family_of
 from explorer.recording.values import Refused, preview, to_array, to_whole, whole_array
 
@@ -129,6 +129,11 @@ class RunInfo:
         """Routed experts of each MoE layer."""
         widths = self.experts_per_layer
         return (self.num_experts,) * self.num_moe_layers if widths is None else widths
+
+    @property
+    def layout(self) -> Layout:
+        """L, E, K and the shape of each layer; by default layers are numbered from 0 and equally wide."""
+        return Layout(self.layer_numbers, self.layer_widths, self.num_experts, self.top_k)
 
     def _complete_rules(self) -> None:
         names = {"balancer": "balancer", "balancer_label": "label", "balancer_family": "family"}

@@ -10,20 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer.recording.folder_schema import MAX_CELLS
 
-if TYPE_CHECKING:
-    from explorer.recording.info import RunInfo
-
 
 @dataclass(frozen=True)
 class Layout:
-    """L, E and K of a run, and the shape of each layer."""
+    """L, E and K of a run, and the shape of each layer; `RunInfo.layout` has that of a run."""
 
     layers: tuple[int, ...]
     """The model's own number of each MoE layer, ascending."""
@@ -31,11 +27,6 @@ class Layout:
     """Routed experts of each MoE layer."""
     num_experts: int
     top_k: int
-
-    @classmethod
-    def of_run(cls, info: "RunInfo") -> "Layout":
-        """The layout in run.json; by default layers are numbered from 0 and have the same width."""
-        return cls(info.layer_numbers, info.layer_widths, info.num_experts, info.top_k)
 
     @property
     def num_layers(self) -> int:

@@ -21,7 +21,6 @@ from typing import Any, Self, get_args
 
 from explorer.errors import RunFolderError
 from explorer.recording.info import read_info
-from explorer.recording.layout import Layout
 from explorer.recording.loop_info import describe
 from explorer.recording.loop_steps import LoggedStep, StepWriter
 from explorer.recording.notices import Notices
@@ -107,7 +106,7 @@ class Recorder:
         self._begin(runs / self.info.run_id, report_every_s)
 
     def _begin(self, path: Path, report_every_s: float | None) -> None:
-        self._layout = Layout.of_run(self.info)
+        self._layout = self.info.layout
         self.path = path
         self.num_lost = 0
         """Steps for which the queue had no room."""
@@ -240,7 +239,7 @@ class Recorder:
         recorder = None
         if self.path.exists():
             before = read_info(self.path)
-            if Layout.of_run(before) != self._layout:
+            if before.layout != self._layout:
                 raise RunFolderError(
                     f"{self.path} has other layers, experts or top_k than this recorder; give the sizes "
                     "of the run to resume, or another run_id."

@@ -14,7 +14,6 @@ from explorer.recording.checks import checked
 from explorer.recording.files import atomic_write_json
 from explorer.recording.folder_schema import LARGEST_STEP
 from explorer.recording.info import INT64, RUN_FILE, RunInfo
-from explorer.recording.layout import Layout
 from explorer.recording.notices import Notices
 from explorer.recording.rank_sums import RankSum
 from explorer.recording.reader import RunFolder
@@ -66,7 +65,7 @@ class StepWriter:
     ) -> None:
         """folder: resumes the run at a step. recorder: of a new run; None: the first step resumes."""
         self._resume_at, self._info, self._notices, self._reporter = folder, info, notices, reporter
-        self._layout = Layout.of_run(info)
+        self._layout = info.layout
         self._recorder = recorder
         self._newest = -1
         self._tokens_seen = 0

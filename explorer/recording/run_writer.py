@@ -28,7 +28,6 @@ from explorer.recording.files import MAX_DOCUMENT_BYTES, atomic_write_json, enco
 from explorer.recording.folder_schema import LARGEST_STEP, MAX_DEPTH
 from explorer.recording.heartbeat import Heartbeat
 from explorer.recording.info import RUN_FILE, RunInfo, with_rules_of
-from explorer.recording.layout import Layout
 from explorer.recording.opening import make_folder, take_over
 from explorer.recording.parts import ATTEMPTS_FILE, MANIFEST_FILE
 from explorer.recording.reader import RunFolder
@@ -56,7 +55,7 @@ class RunWriter:
     ) -> None:
         self.path = path
         self.info = info
-        self._layout = Layout.of_run(info)
+        self._layout = info.layout
         self._writer = PartWriter(path, status, started_at, self._layout)
         self._process = os.getpid()
         self._pending: dict[str, list[Record]] = {table: [] for table in TABLE_OF.values()}

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from explorer.config.places import ROOT
 from explorer.config.run import RunConfig
 from explorer.running.child_process import LocalProcess
 from explorer.running.jobs import Job
@@ -26,7 +27,6 @@ from explorer.running.messages import stop_line
 RETRIES = 3
 """How often a task is tried again after its worker died."""
 POLL_S = 0.2
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from explorer import metrics
 from explorer.errors import CorpusError
 from explorer.model.router import sequence_counts
 from explorer.routing import placement
-from explorer.tasks.result import TaskResult, not_run, ratio
+from explorer.tasks.result import TaskResult, mean, not_run, ratio
 from explorer.tasks.trained import TrainedModel
 
 Ints = NDArray[np.int64]
@@ -197,7 +197,7 @@ def _rows(
     per_batch = lengths[-1] // one.length
     counts_RLE = one.counts_RLE
     experts = counts_RLE.shape[-1]
-    measured = _number(metrics.max_vio_computation_batch(counts_RLE, per_batch).mean())
+    measured = mean(metrics.max_vio_computation_batch(counts_RLE, per_batch))
     yield {
         "kind": "length",
         "length": one.length,
@@ -260,8 +260,5 @@ def gpu_max_vio(counts_RLE: Ints, shares_LGE: Floats, per_batch: int) -> float |
         return None
     whole = counts_RLE[: batches * per_batch].reshape(batches, per_batch, *counts_RLE.shape[1:]).sum(1)
     loads_XLG = np.einsum("lge,xle->xlg", shares_LGE, whole)
+    # Not `metrics.max_vio`, which takes counts: a replica serves a share of them.
     return float((loads_XLG.max(-1) / loads_XLG.mean(-1) - 1).mean())
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

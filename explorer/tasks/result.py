@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 DONE, NOT_RUN = "done", "not run"
 
 
@@ -46,3 +49,9 @@ def not_run(task: str, reason: str) -> TaskResult:
 def ratio(part: float, whole: float) -> float | None:
     """part / whole; None where nothing was measured."""
     return part / whole if whole else None
+
+
+def mean(values: NDArray[np.float64]) -> float | None:
+    """Mean of all values; None where one of them is not defined (NaN)."""
+    result = float(np.mean(values))
+    return None if np.isnan(result) else result

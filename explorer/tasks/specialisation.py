@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from explorer import metrics
-from explorer.tasks.result import TaskResult, not_run
+from explorer.tasks.result import TaskResult, mean, not_run
 from explorer.tasks.trained import TrainedModel, check_causal
 
 Ints = NDArray[np.int64]
@@ -44,9 +44,9 @@ def specialisation(trained: TrainedModel, sequences: int = SEQUENCES) -> TaskRes
         task="specialisation",
         counts={"tokens": sum(map(len, ids_DTLK)), "domains": len(names), "layers": counts_DLE.shape[1]},
         metrics={
-            "domain_distance": _mean(metrics.mean_domain_distance(by_layer_LDE)),
-            "domain_experts": _mean(metrics.effective_experts(by_layer_LDE)),
-            "pair_distance": _mean(pair_distance(np.asarray(pairs_LEE))),
+            "domain_distance": mean(metrics.mean_domain_distance(by_layer_LDE)),
+            "domain_experts": mean(metrics.effective_experts(by_layer_LDE)),
+            "pair_distance": mean(pair_distance(np.asarray(pairs_LEE))),
         },
         rows=[
             *_domain_rows(names, counts_DLE),
@@ -94,13 +94,8 @@ def _domain_rows(names: list[str], counts_DLE: Ints) -> list[dict[str, Any]]:
         {
             "kind": "domain",
             "domain": name,
-            "effective_experts": _mean(metrics.effective_experts(counts_LE)),
+            "effective_experts": mean(metrics.effective_experts(counts_LE)),
             "tokens_LE": counts_LE.tolist(),
         }
         for name, counts_LE in zip(names, counts_DLE, strict=True)
     ]
-
-
-def _mean(values: Floats) -> float | None:
-    mean = float(np.mean(values))
-    return None if np.isnan(mean) else mean

@@ -9,8 +9,8 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.scriptrunner_utils.script_run_context import ScriptRunContext
 
+from explorer.config.server import Settings
 from explorer.ui.server import first_picture, first_visit
-from explorer.ui.server.settings import Settings
 
 LAST = "vega_lite_chart"
 """The element that ends the picture: what stands below may differ from visitor to visitor, and can wait."""

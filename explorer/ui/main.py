@@ -3,7 +3,7 @@
 import streamlit as st
 
 from explorer.ui import first_page
-from explorer.ui.server.settings import ICON, PAGES
+from explorer.ui.server.places import ICON, PAGES
 
 st.set_page_config(
     page_title="MoE Routing Explorer", page_icon=str(ICON), layout="wide", initial_sidebar_state=250

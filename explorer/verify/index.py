@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from explorer.recording.files import plain
 from explorer.verify.data import Loads, RunData
 from explorer.verify.figures import (
     WINDOW,
@@ -174,7 +175,7 @@ def _compare_summary(
                         column=name,
                         layer=layer,
                         recorded=recorded,
-                        expected=_plain(value),
+                        expected=plain(value),
                     )
                 )
 
@@ -198,7 +199,3 @@ def _summary(run: RunData, steps: dict[str, Floats]) -> dict[int, dict[str, Any]
     for layer, value in held_out.items():
         result[layer]["max_vio_global"] = float(value)
     return result
-
-
-def _plain(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -137,7 +137,7 @@ def test_cells_clip_mark_dead_and_fill_gaps() -> None:
     frame = frames.heat_frame(3, stride=10).with_columns(
         load_ratio=pl.when(pl.col("expert") == 0).then(64.0).otherwise(pl.col("load_ratio"))
     )
-    cells = heatmaps.cells(frame, limit=2.0)
+    cells = heatmaps.cells(frame)
     by_expert = {e: cells.filter(pl.col("expert") == e).row(0, named=True) for e in range(4)}
     assert by_expert[0]["value"] == 2.0, "clipped to the limit"
     assert (by_expert[1]["value"], by_expert[1]["state"]) == (None, "no tokens")
@@ -148,7 +148,7 @@ def test_cells_clip_mark_dead_and_fill_gaps() -> None:
 
 def test_cells_of_a_step_without_tokens_are_dead_not_an_error() -> None:
     frame = frames.heat_frame(2).with_columns(load_ratio=pl.lit(None, dtype=pl.Float64), is_dead=pl.lit(None))
-    assert set(heatmaps.cells(frame, limit=2.0)["state"]) == {"no tokens"}
+    assert set(heatmaps.cells(frame)["state"]) == {"no tokens"}
 
 
 def test_the_heatmap_shows_over_even_and_dead_in_their_colours() -> None:

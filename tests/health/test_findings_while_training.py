@@ -8,7 +8,6 @@ import pytest
 from explorer.health import live
 from explorer.health.live import LiveHealth
 from explorer.recording import Recorder, RunInfo
-from explorer.recording.layout import Layout
 from explorer.recording.notices import Notices
 from explorer.recording.terminal import Reporter, live_health
 from explorer.records.records import LoadRecord, StepRecord
@@ -74,7 +73,7 @@ def test_the_reporter_says_it_after_its_line_and_survives_a_failing_check(
                 raise ValueError("broken")
             return answer
 
-    reporter = Reporter(Layout.of_run(INFO), Notices(), 0.0, health=Health())
+    reporter = Reporter(INFO.layout, Notices(), 0.0, health=Health())
     for step in range(4):
         reporter.add(step, LoadRecord(step=step, tokens_LE=EVEN))
     said = [line for line in capsys.readouterr().err.splitlines() if "health" in line]

@@ -13,11 +13,10 @@ from sentences import pattern
 from explorer.errors import RunFolderError
 from explorer.recording import RunFolder, RunInfo
 from explorer.recording.checks import checked
-from explorer.recording.layout import Layout
 from explorer.recording.run_writer import RunWriter
 from explorer.records.records import EventRecord, LoadRecord, ProbeRecord, RankLoadRecord, SequenceLoadRecord
 
-LAYOUT = Layout.of_run(layered_info())
+LAYOUT = layered_info().layout
 CELLS = [(layer, expert) for layer, width in zip(LAYERS, WIDTHS, strict=True) for expert in range(width)]
 
 
@@ -104,7 +103,7 @@ def test_an_event_may_name_any_layer_and_expert() -> None:
 
 def test_counts_may_be_as_large_as_their_sum_allows() -> None:
     counts = np.full((2, 4), 2**61 - 1)
-    layout = Layout.of_run(make_info())
+    layout = make_info().layout
     assert checked(LoadRecord(step=0, tokens_LE=counts), layout).tokens_LE.tolist() == counts.tolist()
     sequences = np.stack([counts, counts + 1])
     record = SequenceLoadRecord(

@@ -12,7 +12,6 @@ from sentences import pattern, sentence
 from explorer.errors import RunFolderError
 from explorer.recording import RunFolder
 from explorer.recording.checks import checked
-from explorer.recording.layout import Layout
 from explorer.recording.run_writer import RunWriter
 from explorer.records.records import (
     EvalRecord,
@@ -34,7 +33,7 @@ def step_record(**fields: Any) -> StepRecord:
 
 
 ONES = np.ones((L, E), dtype=int)
-LAYOUT = Layout.of_run(make_info())
+LAYOUT = make_info().layout
 
 
 NUMBERS: dict[str, Any] = {

@@ -11,8 +11,8 @@ from app_pages import SHIPPED, Opener, opened, use_folders, write_arms
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
+from explorer.config.server import Settings
 from explorer.ui.server.services import shut_down
-from explorer.ui.server.settings import Settings
 
 
 @pytest.fixture(scope="session", autouse=True)

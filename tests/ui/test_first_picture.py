@@ -16,10 +16,10 @@ from store_runs import write_run
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.testing.v1 import AppTest
 
+from explorer.config.server import Settings
 from explorer.ui import frame
 from explorer.ui.server import first_picture, first_visit, preload
 from explorer.ui.server.services import services
-from explorer.ui.server.settings import Settings
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,9 @@ import pytest
 from chart_frames import heat_frame
 
 from explorer.charts import heatmaps
+from explorer.charts.scales import LOAD_LIMIT
 from explorer.ui.components.load_map import component
-from explorer.ui.components.load_map.payload import LIMIT, NO_TOKENS, NOT_RECORDED, TOP, load_map_of
+from explorer.ui.components.load_map.payload import NO_TOKENS, NOT_RECORDED, TOP, load_map_of
 
 NO_EVENTS = pl.DataFrame(
     schema={"step": pl.Int64, "layer": pl.Int32, "expert": pl.Int32, "kind": pl.String, "detail": pl.String}
@@ -28,12 +29,14 @@ def test_every_cell_has_the_colour_and_the_numbers_of_the_chart() -> None:
     level, ratio, tokens = (numbers(data[name]).reshape(shape) for name in ("level", "ratio", "tokens"))
     first = numbers(data["first"]).tolist()
     assert data["edges"][:-1] == first
-    for cell in heatmaps.cells(frame, LIMIT).to_dicts():
+    for cell in heatmaps.cells(frame).to_dicts():
         at = cell["expert"], first.index(cell["first_step"])
         if cell["value"] is None:
             assert level[at] == NO_TOKENS
         else:
-            assert level[at] / TOP * 2 * LIMIT - LIMIT == pytest.approx(cell["value"], abs=LIMIT / TOP)
+            assert level[at] / TOP * 2 * LOAD_LIMIT - LOAD_LIMIT == pytest.approx(
+                cell["value"], abs=LOAD_LIMIT / TOP
+            )
         assert tokens[at] == cell["tokens"]
         assert ratio[at] / 100 == pytest.approx(cell["load_ratio"], abs=0.0051)
 
@@ -50,7 +53,7 @@ def test_a_layer_without_any_token_is_not_drawn_as_idle_experts() -> None:
     level = numbers(data["level"]).reshape(data["experts"], -1)
     assert set(level[:, 0]) == {NOT_RECORDED}
     assert NOT_RECORDED not in level[:, 1:]
-    states = heatmaps.cells(frame, LIMIT).filter(pl.col("first_step") == first)["state"]
+    states = heatmaps.cells(frame).filter(pl.col("first_step") == first)["state"]
     assert states.unique().to_list() == ["not recorded"]
 
 

@@ -12,9 +12,10 @@ from app_pages import Opener, charts, words
 from sentences import sentence
 from store_runs import write_run
 
+from explorer.config.places import ROOT
+from explorer.config.server import Settings
 from explorer.figures.arms import Run
 from explorer.figures.views import microscope
-from explorer.ui.server.settings import ROOT, Settings
 from explorer.ui.shared import shell
 
 HOLD = """

@@ -21,10 +21,10 @@ from explorer.config.limits import Limits
 from explorer.config.presets import PRESETS, get_preset, recorded_preset
 from explorer.config.rule_text import RULES
 from explorer.config.run import ModelConfig, RunConfig, TrainingConfig
+from explorer.config.server import Settings
 from explorer.errors import ConfigError
 from explorer.running.jobs import Job
 from explorer.ui.server.jobs import READ_ONLY, JobManager
-from explorer.ui.server.settings import Settings
 from explorer.ui.shared import show
 from explorer.ui.train import form, labels
 from explorer.ui.train import page as train

@@ -1,6 +1,6 @@
 """Load of the experts by window, the share that the busiest hold, whether they stay, and how it is spread."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -49,10 +49,6 @@ QUANTILES_HOW = (
 )
 
 
-def _runs(arms: ArmSet) -> list[Run]:
-    return [arm.first for arm in arms]
-
-
 def place_of(run: Run, layer: int) -> int:
     """Position of a layer among a run's MoE layers."""
     return list(run.layers).index(layer)
@@ -60,7 +56,7 @@ def place_of(run: Run, layer: int) -> int:
 
 def by_window(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
     """Load of one layer's experts in every window of the first run, and in window B of the last."""
-    runs, trace = _runs(arms), Trace(store)
+    runs, trace = arms.first_runs, Trace(store)
     plan, judge = pair_of(trace, runs, settings.pair)
     own = windows(trace, runs[0], settings.pair.number)
     is_one_run = runs[0] == runs[-1]
@@ -133,7 +129,7 @@ def _overlap(first_E: NDArray[np.int64], second_E: NDArray[np.int64], hot: int) 
 
 def coverage_curve(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
     """Share of the load that the busiest n experts of window A hold, per layer."""
-    runs, trace = _runs(arms), Trace(store)
+    runs, trace = arms.first_runs, Trace(store)
     plan, _ = pair_of(trace, runs, settings.pair)
     run, experts = runs[0], runs[0].num_experts
     curves = coverage(plan.counts)
@@ -174,7 +170,7 @@ def coverage_curve(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
 
 def persistence(store: Store, arms: ArmSet, settings: InWindows) -> Panel | Missing:
     """Overlap of the hot sets of consecutive windows, per layer; of windows A and B for a single snapshot."""
-    runs, trace = _runs(arms), Trace(store)
+    runs, trace = arms.first_runs, Trace(store)
     subject = f"Persistence of the {_set_text(settings.hot)}"
     pairs = _consecutive(trace, runs, settings)
     if not pairs:
@@ -221,7 +217,7 @@ def _kept_text(hot: int, share: float) -> str:
     return f"On average {percent(share)} of a layer's {hot} busiest experts stay among its {hot} busiest"
 
 
-def _consecutive(trace: Trace, runs: list[Run], settings: InWindows) -> list[tuple[Window, Window]]:
+def _consecutive(trace: Trace, runs: Sequence[Run], settings: InWindows) -> list[tuple[Window, Window]]:
     """Consecutive windows of steps; else A and B."""
     own = windows(trace, runs[0], settings.pair.number)
     steps = [window for key, window in own.items() if key.isdecimal()]
@@ -233,7 +229,7 @@ def _consecutive(trace: Trace, runs: list[Run], settings: InWindows) -> list[tup
 
 def popularity(store: Store, arms: ArmSet, settings: InWindows) -> Panel | Missing:
     """Q-Q plot of the loads of one layer in window A, with a log-normal fit for every layer."""
-    runs, trace = _runs(arms), Trace(store)
+    runs, trace = arms.first_runs, Trace(store)
     plan, _ = pair_of(trace, runs, settings.pair)
     run = runs[0]
     subject = f"Log-normal fit of expert popularity, layer {settings.layer}"

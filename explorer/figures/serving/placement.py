@@ -1,5 +1,7 @@
 """Imbalance of experts, GPUs and nodes; a placement by node; its verdict on a later window."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -60,14 +62,10 @@ def gpu_loads_of(slots_LP: Slots, counts_LE: NDArray[np.int64], layout: Layout) 
     return np.asarray(placement.gpu_loads(shares, counts_LE[None])[0])
 
 
-def _runs(arms: ArmSet) -> list[Run]:
-    return [arm.first for arm in arms]
-
-
 def levels(store: Store, arms: ArmSet, settings: Placed) -> Panel:
     """Busiest over uniform load of experts, GPUs and nodes in window A, experts placed contiguously."""
     trace = Trace(store)
-    runs = _runs(arms)
+    runs = arms.first_runs
     plan, _ = pair_of(trace, runs, settings.pair)
     counts, layout = plan.counts, settings.layout
     gpu_LG = gpu_loads_of(contiguous_slots(counts, layout), counts, layout)
@@ -93,22 +91,27 @@ def levels(store: Store, arms: ArmSet, settings: Placed) -> Panel:
 def before(store: Store, arms: ArmSet, settings: PlacedLayer) -> Panel:
     """Load of every GPU in window B with experts placed contiguously."""
     trace = Trace(store)
-    plan, judge = pair_of(trace, _runs(arms), settings.pair)
+    plan, judge = pair_of(trace, arms.first_runs, settings.pair)
     slots = contiguous_slots(plan.counts[:1], settings.layout)[0]
-    return _slots_panel(trace, _runs(arms), settings, judge, slots, "contiguous")
+    return _slots_panel(trace, arms.first_runs, settings, judge, slots, "contiguous")
 
 
 def after(store: Store, arms: ArmSet, settings: PlacedLayer) -> Panel:
     """Load of every GPU in window B with the placement planned on window A."""
     trace = Trace(store)
-    plan, judge = pair_of(trace, _runs(arms), settings.pair)
-    place = place_of(_runs(arms)[0], settings.layer)
+    plan, judge = pair_of(trace, arms.first_runs, settings.pair)
+    place = place_of(arms.first_runs[0], settings.layer)
     slots = planned(plan.counts[place : place + 1], settings.layout)[0]
-    return _slots_panel(trace, _runs(arms), settings, judge, slots, f"EPLB, {settings.layout.policy}")
+    return _slots_panel(trace, arms.first_runs, settings, judge, slots, f"EPLB, {settings.layout.policy}")
 
 
 def _slots_panel(
-    trace: Trace, runs: list[Run], settings: PlacedLayer, judge: Window, slots_P: NDArray[np.int64], name: str
+    trace: Trace,
+    runs: Sequence[Run],
+    settings: PlacedLayer,
+    judge: Window,
+    slots_P: NDArray[np.int64],
+    name: str,
 ) -> Panel:
     layout, layer = settings.layout, settings.layer
     counts = judge.counts[place_of(runs[0], layer)]
@@ -160,7 +163,7 @@ def slot_rows(slots_P: NDArray[np.int64], counts_E: NDArray[np.int64], layout: L
 
 def verdict_panel(store: Store, arms: ArmSet, settings: Placed) -> Panel:
     """Whether the placement planned on window A would have paid on window B."""
-    trace, runs, layout = Trace(store), _runs(arms), settings.layout
+    trace, runs, layout = Trace(store), arms.first_runs, settings.layout
     plan, judge = pair_of(trace, runs, settings.pair)
     experts = plan.counts.shape[1]
 

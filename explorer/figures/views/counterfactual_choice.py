@@ -14,6 +14,9 @@ from explorer.figures.views.view import Query
 from explorer.routing.counterfactual import MOMENTUM, RULES, SHARPNESS, WhatIf
 from explorer.routing.precision import BIAS_TYPES
 
+HEADING = "What if: another rule on the recorded scores (open loop)"
+TO_OPEN = "Show which experts another rule, K, group limit or number format chooses"
+"""The label of the closed section."""
 NO_LIMIT = "none"
 OWN = "own"
 """K of every run, where runs differ in it."""

@@ -66,7 +66,7 @@ def settings(arms: ArmSet) -> CompareSettings:
 def layer_control(arms: ArmSet) -> None:
     """The picker of the MoE layer."""
     urls.show_notices("layer")
-    layers.control(layers_of(arms))
+    layers.control(layers_of(arms), tooltip=None)
 
 
 def x_control() -> None:

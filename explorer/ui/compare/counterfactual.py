@@ -7,6 +7,7 @@ import streamlit as st
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.panel import Missing, Question
 from explorer.figures.views import compare_replay as view
+from explorer.figures.views.counterfactual_choice import TO_OPEN
 from explorer.metrics.glossary import tip
 from explorer.ui.compare import controls as page_controls
 from explorer.ui.compare import sections
@@ -30,7 +31,7 @@ def section(arms: ArmSet) -> None:
     questions = view.questions(offer, state.values(view.KEYS))
     place = sections.body_if_open(
         "replay",
-        "Show which experts another rule, K, group limit or number format chooses",
+        TO_OPEN,
         [question for same_kind in questions.values() for question in same_kind],
     )
     if not place:

@@ -6,6 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.figures.panel import Question
+from explorer.figures.views import counterfactual_choice
 from explorer.metrics.glossary import tip
 from explorer.ui.shared import folded
 
@@ -22,7 +23,7 @@ TITLES = {
     "margin": "Router margin",
     "churn": "Routing churn between probes",
     "agreement": "Agreement of two routings",
-    "replay": "What if: another rule on the recorded scores (open loop)",
+    "replay": counterfactual_choice.HEADING,
 }
 """Anchor -> heading, in the order of the page."""
 OF_LAYERS = ("loads", "biases")

@@ -27,12 +27,12 @@ def questions(run: Run, step: int, layer: int) -> dict[str, Question]:
 
 def section(run: Run, step: int, layer: int) -> None:
     """Which experts another rule, K, group limit or number format would choose on the recorded scores."""
-    st.subheader("What if: another rule on the recorded scores (open loop)", help=tip("counterfactual"))
+    st.subheader(choices.HEADING, help=tip("counterfactual"))
     settings, offer = choices.choices_of([run], layer), choices.offer_of([run], layer)
     panel_of = questions(run, step, layer)
     place = body_if_open(
         "microscope_replay",
-        "Show which experts another rule, K, group limit or number format chooses",
+        choices.TO_OPEN,
         list(panel_of.values()),
         fragment=following.fragment_of(following.REPLAY),
     )

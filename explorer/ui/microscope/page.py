@@ -115,9 +115,7 @@ def _probe_and_layer(run: Run, probes: Probes, on_change: Callable[[], None] | N
             help=tip("probe_batch"),
             on_change=on_change,
         )
-        layer = layers.control(
-            run.layers, "Each layer has its own router and its own experts.", on_change=on_change
-        )
+        layer = layers.control(run.layers, on_change)
     layers.show_names([run], layer)
     return int(step or 0), layer
 

@@ -5,7 +5,7 @@ import streamlit as st
 from explorer.figures.arms import Run
 from explorer.ui.components.player import step_in_words
 from explorer.ui.replay import playhead
-from explorer.ui.server.settings import PAGES
+from explorer.ui.server.places import PAGES
 from explorer.ui.shared import show
 
 _FLUSH = """

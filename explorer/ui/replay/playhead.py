@@ -64,7 +64,7 @@ def controls(run: Run) -> None:
     urls.show_notices("layer", "expert", "step")
     # Wide beside narrow, and under each other on a phone.
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
-        layers.control(run.layers, "Each layer has its own router and its own experts.", draw_panels)
+        layers.control(run.layers, draw_panels)
         # Its default is where a link without a step opens, so that step 0 stays in the address.
         urls.number_input("Step", 0, most, most, key="step", width=150, help=tip("playhead"))
         st.selectbox(

@@ -19,9 +19,10 @@ from pathlib import Path
 import streamlit as st
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg, ForwardMsgList
 
-from explorer.config.places import NoHomeError, default_path, signature, table_signature
+from explorer.config.places import ROOT, NoHomeError, default_path, signature, table_signature
+from explorer.config.server import Settings
 from explorer.files import write_whole
-from explorer.ui.server.settings import PAGES, ROOT, Settings
+from explorer.ui.server.places import PAGES
 
 SOURCES = (ROOT / "app.py", ROOT / "explorer", PAGES, ROOT / "lessons", ROOT / ".streamlit")
 """Files of the app itself, or folders of them."""

@@ -3,10 +3,10 @@
 import threading
 from dataclasses import dataclass
 
+from explorer.config.server import Settings
 from explorer.store import Index, IngestThread
 from explorer.ui.server.imports import ImportManager
 from explorer.ui.server.jobs import JobManager
-from explorer.ui.server.settings import Settings
 
 INGEST_INTERVAL_S = 2.0
 """Checking every run folder takes time; a page that shows a training run wakes the thread more often."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from streamlit import runtime
 
-from explorer.ui.server.settings import Settings
+from explorer.config.server import Settings
 
 ADDRESS = re.compile(r"(?:/[^/]+)*/_stcore/upload_file/([A-Za-z0-9-]{1,100})/[A-Za-z0-9-]{1,100}")
 """Of one file of one session, below any base path."""

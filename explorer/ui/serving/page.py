@@ -9,7 +9,6 @@ from functools import partial
 
 import streamlit as st
 
-from explorer.charts import serving as charts
 from explorer.figures.arms import Run
 from explorer.figures.serving.windows import phase_of
 from explorer.figures.views import serving as view
@@ -130,7 +129,7 @@ def _read_address(run: Run, judged: Run) -> choices.Options:
 def _window_controls(run: Run, options: choices.Options, with_batches: bool) -> None:
     moved = partial(parts.draw_layer, with_batches=with_batches)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        layers.control(run.layers, "Each layer has its own router and its own experts.", moved)
+        layers.control(run.layers, moved)
         for choice in choices.SPLIT:
             if choice.key != "windows" or not options.is_snapshot:
                 controls.draw(options.with_default(choice), options.of, parts.LEAST_PX, parts.draw_all)
@@ -141,7 +140,7 @@ def _hot_set(run: Run, judged: Run) -> None:
     questions = parts.questions(run, judged)
     layers.show_names([run], state.number("layer"))
     st.subheader("Expert load by window", help=tip("load"))
-    show.load_legend(charts.LIMIT)
+    show.load_legend()
     show.question(questions["serving_windows"], stays=True)
     for place, (key, heading) in zip(show.in_columns(len(HOT_SET), 3, 300), HOT_SET.items(), strict=True):
         with place:

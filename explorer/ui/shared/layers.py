@@ -12,6 +12,8 @@ from explorer.wording import layers_of
 
 MOST_BUTTONS = 32
 """Layers that have a button each; more are a list."""
+OF_ONE_RUN = "Each layer has its own router and its own experts."
+"""What the help says of the layers of a single run."""
 
 
 def prepare(layers: Sequence[int], of: str) -> None:
@@ -25,7 +27,7 @@ def prepare(layers: Sequence[int], of: str) -> None:
 
 
 def control(
-    layers: Sequence[int], tooltip: str | None = None, on_change: Callable[[], None] | None = None
+    layers: Sequence[int], on_change: Callable[[], None] | None = None, *, tooltip: str | None = OF_ONE_RUN
 ) -> int:
     """The picker, bound to `?layer=`; the number of the chosen layer.
 

@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from explorer.figures import aux_loss_cost
-from explorer.ui.server.settings import PAGES
+from explorer.ui.server.places import PAGES
 from explorer.ui.shared import show
 
 CARDS = {

@@ -129,12 +129,12 @@ def data_table(table: pl.DataFrame, *, subject: str, key: str) -> None:
         exports.rows_of(place, table, subject)
 
 
-def load_legend(limit: float = 2.0) -> None:
+def load_legend() -> None:
     """The colours of a load, once for several heatmaps."""
     dark = st.context.theme.type == "dark"
     inks = [ink.pick(dark) for ink in scales.stops()]
     dead = theme.DEAD.pick(dark)
-    words = "".join(f"<span>{scales.tick_label(t, limit)}</span>" for t in scales.ticks(limit))
+    words = "".join(f"<span>{scales.tick_label(t)}</span>" for t in scales.ticks())
     st.html(
         '<div style="display:flex;flex-wrap:wrap;gap:.4rem 1rem;align-items:center;font-size:.8rem">'
         "<span>load, × uniform</span>"

@@ -102,7 +102,7 @@ def descent_panels() -> None:
     st.markdown(text.SO_WHAT["dual"])
     st.markdown(text.DUAL_IN_WORDS)
     distance()
-    st.subheader("Predicted decrease and switching benefit per step")
+    st.subheader(theory.ACCOUNT)
     st.markdown(text.SO_WHAT["account"])
     of_the_descent("account")
     left, right = show.in_columns(2)

@@ -7,7 +7,7 @@ import streamlit as st
 
 from explorer.charts import linking, scales, theme
 from explorer.ui.components import modules
-from explorer.ui.components.load_map.payload import LIMIT, LoadMap
+from explorer.ui.components.load_map.payload import LoadMap
 
 FOLDER = Path(__file__).parent
 
@@ -53,7 +53,7 @@ def load_map(
         "height": max(1, height // map_rows.experts) * map_rows.experts,
         "marked": marked,
         "scale": scale,
-        "limit": LIMIT,
+        "limit": scales.LOAD_LIMIT,
         "colours": {
             side: {"stops": [getattr(ink, side) for ink in inks], "dead": getattr(theme.DEAD, side)}
             for side in ("light", "dark")

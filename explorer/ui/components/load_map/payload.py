@@ -9,10 +9,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from explorer.charts import event_marks, heatmaps, rank_heatmap
+from explorer.charts.scales import LOAD_LIMIT
 from explorer.ui.components.packing import pack, smallest
 
-LIMIT = 2.0
-"""Colours reach from a quarter of the uniform load to four times of it: log2 of the load ratio."""
 TOP = 253
 """Level of the highest load; the lowest is 0."""
 NO_TOKENS, NOT_RECORDED = 254, 255
@@ -42,13 +41,13 @@ def load_map_of(frame: pl.DataFrame, events: pl.DataFrame) -> LoadMap:
 
     frame: columns of `queries.load_heatmap`, not empty. events: of this layer, columns of `queries.events`.
     """
-    data = _numbers(heatmaps.cells(frame, LIMIT), events)
+    data = _numbers(heatmaps.cells(frame), events)
     return LoadMap(data=_with_version(data))
 
 
 def rank_map_of(frame: pl.DataFrame, events: pl.DataFrame) -> LoadMap:
     """The heatmap of `charts.rank_heatmap` as numbers. frame: columns of `queries.load_ranks`, not empty."""
-    cells = heatmaps.cells(frame.with_columns(expert=pl.col("row")), LIMIT)
+    cells = heatmaps.cells(frame.with_columns(expert=pl.col("row")))
     rows = frame.unique("row").sort("row")
     data = _numbers(cells, events)
     data["names"] = rank_heatmap.names(frame)
@@ -103,9 +102,9 @@ def _grid(
 def _levels(
     cells: pl.DataFrame, shape: tuple[int, int], at: tuple[NDArray[Any], NDArray[Any]]
 ) -> NDArray[np.uint8]:
-    """uint8[E, C]: colour of every cell, `cells.value` within ±LIMIT on 0 ... TOP."""
+    """uint8[E, C]: colour of every cell, `cells.value` within ±LOAD_LIMIT on 0 ... TOP."""
     absent = pl.when(pl.col("state") == "no tokens").then(NO_TOKENS).otherwise(NOT_RECORDED)
-    level = ((pl.col("value") + LIMIT) / (2 * LIMIT) * TOP).round()
+    level = ((pl.col("value") + LOAD_LIMIT) / (2 * LOAD_LIMIT) * TOP).round()
     levels = cells.select(pl.coalesce(level, absent)).to_series()
     return _grid(levels, shape, at, NOT_RECORDED).astype(np.uint8)
 

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from explorer.charts import scales, theme
 from explorer.ui.components import modules
 
-LIMIT = 2.0
-"""Colours reach from a quarter of the uniform load to four times of it: log2 of the load ratio."""
 LEVELS = 254
 """Highest level of a load; one more is the level of an expert without tokens."""
 FOLDER = Path(__file__).parent
@@ -45,10 +43,11 @@ class Film(TypedDict):
 
 
 def levels(load_ratio: NDArray[np.float64]) -> str:
-    """Base64 of uint8[S, E]: log2(load / uniform) within ±LIMIT on 0 ... LEVELS, LEVELS + 1 for no tokens."""
-    with np.errstate(divide="ignore"):
-        power = np.log2(load_ratio)
-    scaled = np.rint((np.clip(power, -LIMIT, LIMIT) + LIMIT) / (2 * LIMIT) * LEVELS)
+    """Base64 of uint8[S, E]: places on the colour scale on 0 ... LEVELS, LEVELS + 1 for no tokens.
+
+    load_ratio: [S, E] load over the uniform one.
+    """
+    scaled = np.rint(scales.place(load_ratio) * LEVELS)
     return base64.b64encode(np.where(load_ratio > 0, scaled, LEVELS + 1).astype(np.uint8).tobytes()).decode()
 
 
@@ -60,8 +59,8 @@ def opening(films: Sequence[Film], steps: Sequence[int]) -> None:
     data = {
         "films": tuple(films),
         "steps": tuple(steps),
-        "low": scales.tick_label(-LIMIT, LIMIT).replace("×1/4", "¼ × uniform"),
-        "high": scales.tick_label(LIMIT, LIMIT).replace("×4", "4 × uniform"),
+        "low": scales.tick_label(-scales.LOAD_LIMIT).replace("×1/4", "¼ × uniform"),
+        "high": scales.tick_label(scales.LOAD_LIMIT).replace("×4", "4 × uniform"),
         "colours": (
             {"stops": [ink.light for ink in inks], "dead": theme.DEAD.light},
             {"stops": [ink.dark for ink in inks], "dead": theme.DEAD.dark},

@@ -13,8 +13,6 @@ from explorer.ui.components import modules
 from explorer.ui.components.player.payload import matrix_payload
 from explorer.ui.shared import display, state
 
-LIMIT = 2.0
-"""Colours reach from a quarter of the uniform load to four times of it: log2 of the load ratio."""
 FOLDER = Path(__file__).parent
 
 _PLAYER = st.components.v2.component(
@@ -133,9 +131,9 @@ def _look() -> dict[str, Any]:
     """Colours for a light and a dark page, the ticks of the legend, and the enlargement of a lecture."""
     inks, bars = scales.stops(), scales.bar_stops()
     return {
-        "limit": LIMIT,
+        "limit": scales.LOAD_LIMIT,
         "scale": display.FACTOR if display.is_lecture() else 1,
-        "ticks": [[t, scales.tick_label(t, LIMIT)] for t in scales.ticks(LIMIT)],
+        "ticks": [[t, scales.tick_label(t)] for t in scales.ticks()],
         "colours": {
             side: {
                 "stops": [getattr(ink, side) for ink in inks],

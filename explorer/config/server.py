@@ -1,17 +1,13 @@
-"""Where the app finds things: the checkout, the run folders and the index."""
+"""Where one server finds its run folders and its index, and what its visitors may do."""
 
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from explorer.config.limits import Limits
+from explorer.config.places import ROOT, SHIPPED_RUNS
 from explorer.errors import ConfigError
 
-ROOT = Path(__file__).resolve().parents[3]
-PAGES = ROOT / "pages"
-ICON = Path(__file__).parents[1] / "icon.png"
-"""The page's icon, from here: Streamlit would fetch one of its own from another site."""
-SHIPPED_RUNS = ROOT / "data" / "runs"
 RUNS_VARIABLE = "EXPLORER_RUNS"
 SHIPPED_VARIABLE = "EXPLORER_SHIPPED_RUNS"
 INDEX_VARIABLE = "EXPLORER_INDEX"
