@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from benchmarks.host_waits import host_waits
 from benchmarks.training import build, dense_model, mixtral_step, our_step
 from explorer.config.run import RunConfig
-from explorer.training.devices import host_waits
 
 ROUTINGS: dict[str, dict[str, Any]] = {
     "ours, top-p 0.2": {"model.top_p": 0.2},

@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import torch
 
+from benchmarks.host_waits import has_grouped_kernel, host_waits
 from explorer.config.rule_text import LossFree, Rule
 from explorer.config.run import RunConfig
 from explorer.config.strategies import STRATEGIES
@@ -16,7 +17,6 @@ from explorer.corpus import Corpus, load_corpus
 from explorer.model import MoETransformer, build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.training import micro_batches
-from explorer.training.devices import has_grouped_kernel, host_waits
 from explorer.training.loop import make_optimizer
 from explorer.training.step import train_step
 from explorer.training.step_log import StepLog

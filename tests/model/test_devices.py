@@ -8,6 +8,7 @@ import torch
 from sentences import pattern
 from tiny import make_tiny_config, make_tiny_corpus
 
+from benchmarks.host_waits import has_grouped_kernel
 from explorer.config.run import RunConfig
 from explorer.config.strategies import STRATEGIES
 from explorer.errors import TrainingError
@@ -18,7 +19,7 @@ from explorer.model.leak import _pass as choices_and_logits
 from explorer.model.router import ForwardContext
 from explorer.records.records import MemoryRecorder, StepRecord
 from explorer.training import checkpoints, train
-from explorer.training.devices import StepClock, has_grouped_kernel, pick_device
+from explorer.training.devices import StepClock, pick_device
 from explorer.training.loop import make_optimizer
 from explorer.training.step import train_step
 from explorer.training.step_log import DeviceLog, StepLog

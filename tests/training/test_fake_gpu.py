@@ -12,12 +12,12 @@ import torch
 from sentences import sentence
 from tiny import make_tiny_config
 
+from benchmarks.host_waits import host_waits
 from explorer.config.strategies import STRATEGIES
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.router import ForwardContext
 from explorer.model.transformer import ModelOutput
-from explorer.training.devices import host_waits
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("fake_gpu_worker.py")

@@ -8,11 +8,12 @@ import torch
 from runs_in_memory import Trained, rows, train_tiny
 from tiny import make_tiny_config, make_tiny_corpus
 
+from benchmarks.buffered_scope import auxiliary_gradient, scope_differences
 from explorer.config.rule_text import AuxLoss
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.records.records import LayerRecord
-from explorer.training.gradients import GradientProbe, auxiliary_gradient, scope_differences
+from explorer.training.gradients import GradientProbe
 from explorer.training.loop import make_optimizer
 from explorer.training.micro_batches import lm_loss_sum
 from explorer.training.step import train_step
