@@ -166,3 +166,9 @@ def tiny_corpus() -> "Corpus":
     from tiny import make_tiny_corpus
 
     return make_tiny_corpus()
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A folder for runs, not made yet."""
+    return tmp_path / "runs"

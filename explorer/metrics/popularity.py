@@ -36,7 +36,8 @@ def busiest(counts: ArrayLike, number: int) -> Ratio:
 def hot_set_overlap(first: ArrayLike, second: ArrayLike, number: int) -> Ratio:
     """Share of the busiest `number` experts of one window that are so in another: 0 … 1.
 
-    Two random sets share number / N, and so do equal loads of all experts; see `busiest`.
+    [..., E] twice -> [...]. Two random sets share number / N, and so do equal loads of all experts; see
+    `busiest`.
     """
     both = busiest(first, number) * busiest(second, number)
     return np.asarray(both.sum(-1) / number)
@@ -101,7 +102,7 @@ def shapiro_francia(fit_r: float, number: int) -> float:
 def quantile_points(counts_E: ArrayLike) -> tuple[Ratio, Ratio]:
     """Q-Q plot against a normal: expected standard normal quantile and ln(load / mean load), ascending.
 
-    Only experts with tokens; plotting positions (i - 3/8) / (n + 1/4) (Blom).
+    Both [X], X experts with tokens; plotting positions (i - 3/8) / (n + 1/4) (Blom).
     """
     from scipy.special import ndtri  # loaded on first use
 

@@ -45,6 +45,7 @@ def nearest_ratio(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(ratio, promise) of the best-matching pair of a count and an expected sum, element by element.
 
+    All arrays and both results are [X], one number for each step; counts and promises are assignments.
     NaN where no expected sum is known (NaN or 0).
     """
     pairs = [(np.asarray(c, float), np.asarray(p, float)) for c in counts for p in promises]
@@ -62,7 +63,7 @@ def nearest_ratio(
 
 
 def is_off(ratios: ArrayLike) -> bool:
-    """Whether the ratios of one layer over some steps indicate a counting error."""
+    """Whether one layer's ratios [X] of X steps indicate a counting error."""
     finite_ratios = np.asarray(ratios, float)
     finite_ratios = finite_ratios[np.isfinite(finite_ratios)]
     if not len(finite_ratios):

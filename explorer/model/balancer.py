@@ -45,7 +45,7 @@ class Balancer:
         """State kept between steps, by name, [L, E]; part of a checkpoint."""
 
     def loss(self, batch: LayerBatch) -> Tensor | None:
-        """Unscaled loss of one layer and micro-batch, or None."""
+        """Unscaled loss of one layer and micro-batch, a scalar with gradient; or None."""
         return None
 
     def adjust(self, num_sequences: int, top_k: int) -> Callable[[Tensor], Tensor] | None:
@@ -53,11 +53,17 @@ class Balancer:
         return None
 
     def observe(self, batch: LayerBatch) -> Tensor | None:
-        """Statistics, beside the counts, that an update needs from one layer and micro-batch; no gradient."""
+        """Statistics, beside the counts, that an update needs from one layer and micro-batch; no gradient.
+
+        The shape is the strategy's own, for example [T, E]; or None.
+        """
         return None
 
     def pool(self, observed: Sequence[Tensor]) -> Tensor:
-        """Combine a layer's observations over micro-batches or ranks into one tensor; sums by default."""
+        """Combine a layer's observations over micro-batches or ranks into one tensor; sums by default.
+
+        The result has the shape of an observation: sums in equal shapes, lists of tokens [T, …] end to end.
+        """
         return torch.stack(list(observed)).sum(0)
 
     def update(

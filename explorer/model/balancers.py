@@ -119,19 +119,19 @@ class CombinedBalancer:
         return LayerLosses(objective, aux, z, auxiliary)
 
     def adjust(self, num_sequences: int, top_k: int) -> Callable[[Tensor], Tensor] | None:
-        """The bias rule's transform of the selection scores, or None."""
+        """The bias rule's transform of the selection scores, [T, E] -> [T, E]; or None."""
         adjusts = (b.adjust(num_sequences, top_k) for b in self.balancers if b.bias_form)
         return next(adjusts, None)
 
     def observe(self, batch: LayerBatch) -> Tensor | None:
-        """The bias rule's observation of this layer and micro-batch, or None."""
+        """The bias rule's observation of this layer and micro-batch, see `Balancer.observe`; or None."""
         for balancer in self.balancers:
             if balancer.bias_form:
                 return balancer.observe(batch)
         return None
 
     def pool(self, observed: Sequence[Tensor]) -> Tensor:
-        """Combine a layer's observations over micro-batches or ranks into one tensor."""
+        """Combine a layer's observations over micro-batches or ranks into one tensor; see `Balancer.pool`."""
         return next(b for b in self.balancers if b.bias_form).pool(observed)
 
     def update(
@@ -150,10 +150,10 @@ class CombinedBalancer:
         return rates[0] if rates else None
 
     def memory(self) -> dict[str, dict[str, Tensor]]:
-        """State that the strategies keep between steps, by name; part of a checkpoint."""
+        """State [L, E] kept between steps, by strategy and name; part of a checkpoint."""
         return {balancer.name: balancer.memory for balancer in self.balancers}
 
     def recall(self, memory: Mapping[str, dict[str, Tensor]]) -> None:
-        """Restore the state from a checkpoint."""
+        """Restore the state [L, E] from a checkpoint, by strategy and name; what it lacks starts afresh."""
         for balancer in self.balancers:
             balancer.memory = dict(memory.get(balancer.name, {}))

@@ -148,7 +148,7 @@ class QuantileBalancing(Balancer):
         return counts_EM.scatter_add_(1, ids_ET, torch.ones_like(ids_ET))
 
     def pool(self, observed: Sequence[Tensor]) -> Tensor:
-        """Sum the bins; concatenate exact values."""
+        """Sum the bins [E, M]; concatenate exact values [T, E] along T."""
         return super().pool(observed) if self.rule.num_bins else torch.cat(list(observed))
 
     @torch.no_grad()
@@ -162,7 +162,10 @@ class QuantileBalancing(Balancer):
         expert_bias.copy_(self.mixed(expert_bias, self.target(expert_bias, counts, seen)))
 
     def target(self, expert_bias: Tensor, counts: Tensor, seen: Tensor) -> Tensor:
-        """b̂ [..., E] of the step."""
+        """b̂ [..., E] of the step, in score units.
+
+        expert_bias: the bias in force and counts: int64, both [..., E]; seen: [..., E, M] or [..., T, E].
+        """
         share = balanced_rank(counts.sum(-1, keepdim=True), counts.shape[-1])
         if self.rule.estimator == "linear":
             target = counts.sum(-1, keepdim=True).double() / counts.shape[-1]
@@ -175,7 +178,7 @@ class QuantileBalancing(Balancer):
         return exact
 
     def mixed(self, expert_bias: Tensor, target: Tensor) -> Tensor:
-        """The next bias."""
+        """The next bias, from the one in force and the step's target: [..., E], in score units."""
         bias: Tensor = blended(expert_bias, target, self.rule.bias_ema)
         return bias
 

@@ -16,7 +16,7 @@ from explorer.model.router import Routing
 
 
 def swiglu(gate_up: Tensor) -> Tensor:
-    """silu(gate) · up of the two halves of the last axis."""
+    """silu(gate) · up of the two halves of the last axis: [..., F2] -> [..., F]."""
     gate, up = gate_up.chunk(2, dim=-1)
     return F.silu(gate) * up
 
@@ -114,7 +114,7 @@ def served_in_order(routing: Routing) -> Tensor:
 
 
 def product_dtype(x: Tensor) -> torch.dtype:
-    """The precision of matrix products with `x`: that of autocast where it is on.
+    """The precision of matrix products with `x` (any shape): that of autocast where it is on.
 
     `grouped_mm` is not among the operations that autocast casts, so it is done by hand.
     """
@@ -126,6 +126,7 @@ def product_dtype(x: Tensor) -> torch.dtype:
 def grouped_fits(gate_up: Tensor, down: Tensor, x: Tensor) -> bool:
     """Whether `grouped_mm` exists and every row is 16-byte aligned, as it requires.
 
+    gate_up: [E, D, F2]; down: [E, F, D]; x: [..., D].
     The rows are those of the product, which under autocast are half as long as those of `x`.
     """
     if not hasattr(F, "grouped_mm"):

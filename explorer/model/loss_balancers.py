@@ -73,7 +73,7 @@ def _relative_load(counts: Tensor) -> Tensor:
 
 
 def router_z_loss(router_logits_TE: Tensor) -> Tensor:
-    """mean_t (log Σ_i exp logit_{i,t})² (ST-MoE, arXiv 2202.08906, eq. 5)."""
+    """mean_t (log Σ_i exp logit_{i,t})² (ST-MoE, arXiv 2202.08906, eq. 5), a scalar."""
     return router_logits_TE.logsumexp(-1).square().mean()
 
 

@@ -103,7 +103,7 @@ def route(
     bias can then act on sigmoid scores while the gates are a softmax (on softmax scores, of order
     1/E, the same u is a large step).
     `choosing_logits_TE`: select by these instead, with gates from `router_logits_TE` (selection noise).
-    `adjust`: transform of the selection scores before the bias is added; the gates never see it.
+    `adjust`: transform of the selection scores [T, E] before the bias is added; the gates never see it.
 
     Softmax before or after the top-K needs no option. The softmax over the K kept logits,
     e^x_i / Σ_kept e^x_j, is the softmax over all, e^x_i / Σ_all e^x_j, divided by the sum of the kept: the
@@ -210,7 +210,7 @@ def switched_slots(routing: Routing, top_k: int | None = None) -> Tensor:
 
 
 def score_margin(compared_TE: Tensor, top_k: int) -> Tensor:
-    """Mean gap between the K-th and the (K+1)-th compared score; NaN when K = E."""
+    """Mean gap between the K-th and the (K+1)-th compared score, a scalar in score units; NaN when K = E."""
     if top_k == compared_TE.shape[-1]:
         return compared_TE.new_full((), float("nan"))
     best = compared_TE.topk(top_k + 1, dim=-1).values

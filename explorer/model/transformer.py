@@ -58,6 +58,7 @@ class Attention(nn.Module):
             self.register_buffer("sin_SX", sin, persistent=False)
 
     def forward(self, x_BSD: Tensor) -> Tensor:
+        """[B, S, D] -> [B, S, D]; S is at most the sequence length of the rotary tables."""
         batch, length, width = x_BSD.shape
         qkv = self.qkv(x_BSD).view(batch, length, 3, self.num_heads, width // self.num_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -105,6 +106,7 @@ class MoELayer(nn.Module):
     def forward(
         self, x_BSD: Tensor, balancer: CombinedBalancer, context: LayerContext
     ) -> tuple[Tensor, LayerOutput]:
+        """[B, S, D] -> [B, S, D] without the residual, and the layer's routing, counts and losses."""
         batch, _, width = x_BSD.shape
         x_TD = x_BSD.reshape(-1, width)
         routing = choose(self.router, x_TD, self.config, balancer.bias_form, context)
@@ -159,6 +161,7 @@ class Block(nn.Module):
     def forward(
         self, x_BSD: Tensor, balancer: CombinedBalancer, context: LayerContext
     ) -> tuple[Tensor, LayerOutput | None]:
+        """[B, S, D] -> [B, S, D] with both residuals, and the MoE layer's output; None in a dense block."""
         x_BSD = x_BSD + self.attention(self.attention_norm(x_BSD))
         normed = self.ffn_norm(x_BSD)
         if isinstance(self.ffn, MoELayer):

@@ -106,7 +106,7 @@ def kept_experts(ranks_NBE: Ranks, logits_NBE: ArrayLike, top_k: int, knobs: Lyn
 
 
 def affinity_bins(ranks_NBE: Ranks, logits_NBE: ArrayLike, knobs: LynxKnobs) -> Floats:
-    """Bin of every expert, 0 for the first choice down to -beta: floor(alpha × logit difference).
+    """Bin of every expert, 0 for the first choice down to -beta: floor(alpha × logit difference), [N, B, E].
 
     Where a bias made an expert with a lower logit the first choice, larger logits count as equal to it.
     """
@@ -121,7 +121,7 @@ def distinct_experts(mask_NBE: Mask) -> NDArray[np.int64]:
 
 
 def mixture(scores_NBE: ArrayLike, mask_NBE: Mask) -> Floats:
-    """Weights of the chosen experts, summing to 1 for each token; even where all their scores are 0."""
+    """Weights of the chosen experts, [N, B, E], sum 1 for each token; even where all their scores are 0."""
     weights = np.asarray(scores_NBE, dtype=np.float64) * mask_NBE
     total = weights.sum(-1, keepdims=True)
     even = mask_NBE / np.maximum(mask_NBE.sum(-1, keepdims=True), 1)
@@ -129,7 +129,7 @@ def mixture(scores_NBE: ArrayLike, mask_NBE: Mask) -> Floats:
 
 
 def divergence(first: Floats, second: Floats) -> Floats:
-    """Jensen-Shannon divergence of two mixtures, nats, along the last axis: 0 … ln 2.
+    """Jensen-Shannon divergence of two mixtures, nats, [..., E] twice -> [...]: 0 … ln 2.
 
     The mean Kullback-Leibler divergence to their midpoint. The plain one would be infinite as soon as a
     policy drops an expert.

@@ -57,7 +57,10 @@ def column_counts(mask: Mask) -> NDArray[np.int64]:
 
 
 def break_ties(scores: Floats, threshold: Floats, mask: Mask, top_k: int) -> None:
-    """Leave exactly K selected in every row of `mask`: the first of equal scores."""
+    """Leave exactly K selected in every row of `mask`, in place: the first of equal scores.
+
+    scores and mask: [T, E]; threshold: the K-th score of every row, [T, 1].
+    """
     rows = np.flatnonzero(mask.sum(1) != top_k)
     above = scores[rows] > threshold[rows]
     tied = scores[rows] == threshold[rows]

@@ -27,7 +27,7 @@ def step_batches(
 
 
 def as_tensor(tokens: NDArray[np.int64], device: torch.device) -> Tensor:
-    """Token ids on the device, without waiting for the copy."""
+    """Token ids on the device, int64 in the same shape, without waiting for the copy."""
     tensor = torch.from_numpy(tokens)
     if device.type == "cuda":
         tensor = tensor.pin_memory()

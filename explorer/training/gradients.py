@@ -17,7 +17,7 @@ from explorer.training.ranks import SINGLE_PROCESS, Ranks
 
 
 def auxiliary_sum(layers: Sequence[LayerOutput]) -> Tensor | None:
-    """Σ over layers of coefficient times auxiliary loss, with gradient; None without one."""
+    """Σ over layers of coefficient times auxiliary loss, a scalar with gradient; None without one."""
     parts = [layer.losses.auxiliary for layer in layers if layer.losses.auxiliary is not None]
     return torch.stack(parts).sum() if parts else None
 
@@ -47,7 +47,10 @@ class GradientProbe:
         self.aux_LED: Tensor | None = None
 
     def add(self, lm_loss: Tensor, layers: Sequence[LayerOutput], share: float) -> None:
-        """Add one micro-batch, before its backward pass; `share`: its weight in the step's objective."""
+        """Add one micro-batch, before its backward pass; `share`: its weight in the step's objective.
+
+        lm_loss: a scalar with gradient, nats per token.
+        """
         if not self.model.routers:
             return
         lm_LED = router_gradients(lm_loss * share, self.model)

@@ -60,6 +60,7 @@ class StepMeters:
         model: MoETransformer,
         balancer: CombinedBalancer,
     ) -> None:
+        """Add micro-batch `index` of the step; loss: a scalar, nats per token."""
         self.losses.append(loss)
         self.observations.append([layer.observed for layer in layers])
         if not layers:  # a dense model: nothing is routed
@@ -100,13 +101,13 @@ class StepMeters:
             sums["switched_slots"] = torch.stack([switched_slots(routing) for routing in routings])
 
     def counts_LE(self) -> Tensor | None:
-        """int64 assignments of the micro-batches so far; None before the first and in a dense model."""
+        """Assignments in the micro-batches so far, int64; None before the first and in a dense model."""
         if not self.layer_sums or not len(self.layer_sums[0]["tokens"]):
             return None
         return torch.stack([sums["tokens"] for sums in self.layer_sums]).sum(0)
 
     def observed(self, balancer: CombinedBalancer, ranks: Ranks = SINGLE_PROCESS) -> list[Tensor] | None:
-        """Per layer, the balancer's observation of the whole step; None if it needs none."""
+        """Per layer, the observation of the whole step, see `Balancer.pool`; None if it needs none."""
         layers = list(zip(*self.observations, strict=True))
         parts_of_layers = [[part for part in layer if part is not None] for layer in layers]
         if not parts_of_layers or not all(parts_of_layers):

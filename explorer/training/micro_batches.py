@@ -19,7 +19,7 @@ from explorer.training.ranks import Ranks
 
 
 def lm_loss_sum(logits_BSV: Tensor, targets_BS: Tensor) -> Tensor:
-    """Summed cross-entropy in nats, float32."""
+    """Summed cross-entropy in nats, a float32 scalar."""
     return F.cross_entropy(logits_BSV.flatten(0, 1).float(), targets_BS.flatten(), reduction="sum")
 
 

@@ -50,7 +50,7 @@ class Ranks:
         return parts
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum over ranks, exact for integers."""
+        """The sum over ranks, in the tensor's own shape; exact for integers."""
         if self.size == 1:
             return tensor
         total = tensor.clone()
@@ -58,14 +58,14 @@ class Ranks:
         return total
 
     def gather_named(self, tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
-        """Several tensors of one type from every rank, in one exchange."""
+        """Several tensors of one type from every rank, in one exchange, each in its own shape."""
         if self.size == 1 or not tensors:
             return [dict(tensors)]
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors.values()])
         return [_unpack(part, tensors) for part in self.gather(flat)]
 
     def mean_named(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Means over ranks of several float tensors."""
+        """Means over ranks of several float tensors, each in its own shape."""
         if self.size == 1:
             return dict(tensors)
         parts = self.gather_named(tensors)

@@ -62,7 +62,7 @@ class DeviceLog:
         self.drained_at = time.monotonic()
 
     def add(self, log: StepLog, counts: deque[NDArray[np.int64]]) -> None:
-        """Add a step; every `interval_s` fetch all pending ones."""
+        """Add a step; every `interval_s` seconds fetch all pending ones, see `drain_into`."""
         self.pending.append(log)
         if time.monotonic() - self.drained_at >= self.interval_s:
             self.drain_into(counts)

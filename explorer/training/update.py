@@ -16,7 +16,7 @@ def update_weights(
     learning_rate: float,
     ranks: Ranks,
 ) -> Tensor:
-    """One optimizer step from the clipped gradients of all ranks; returns their norm before clipping."""
+    """One optimizer step from the clipped gradients of all ranks; returns the scalar norm before clipping."""
     ranks.sum_gradients(model)
     grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.max_grad_norm)
     for group in optimizer.param_groups:
@@ -39,7 +39,7 @@ def update_bias(
     step: int,
     observed: list[Tensor] | None,
 ) -> None:
-    """Move every layer's bias, all layers at once."""
+    """Move every layer's bias, all layers at once; observed: per layer, the result of `Balancer.pool`."""
     if not balancer.uses_bias:
         return
     moved_LE = bias_LE(model)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import servers
+from ports import free_port
 
 from explorer.running.run_queue import STOP_GRACE_S
 
@@ -24,7 +25,7 @@ class AppServer:
         """pause_s: its training runs are not niced and pause this long after each step; None: unchanged
         for users."""
         self.runs = folder / "runs"
-        port = servers.free_port()
+        port = free_port()
         start = ["-m", "streamlit"] if pause_s is None else [str(TRAINING_APP), str(pause_s)]
         command = [sys.executable, *start, "run", "app.py", "--server.port", str(port)]
         command += ["--server.headless", "true", "--server.fileWatcherType", "none"]

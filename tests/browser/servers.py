@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 ROOT = Path(__file__).parents[2]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -31,12 +31,6 @@ def need_chromium() -> None:
     """Skips the whole module where there is no Chromium, unless the environment says that there must be."""
     if CHROMIUM is None and os.environ.get("REQUIRE_BROWSER") != "1":
         pytest.skip("no Chromium here (REQUIRE_BROWSER=1 makes this a failure)", allow_module_level=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until_up(process: "subprocess.Popen[bytes]", base: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 import vl_convert
-from chart_samples import for_file
+from chart_samples import for_file, rows_of
 from sentences import sentence
 from store_runs import make_info, random_counts, record_steps
 
@@ -223,10 +223,6 @@ EMPTY: dict[str, Callable[[], theme.Figure]] = {
     "switched_share": lambda: charts.switched_share(CHOICES.filter(pl.col("run_id") == "none"), **STYLE),
     "churn": lambda: charts.churn(CHURN.clear(), **STYLE),
 }
-
-
-def rows_of(figure: theme.Figure) -> list[dict[str, Any]]:
-    return [row for rows in figure.to_dict()["datasets"].values() for row in rows]
 
 
 @pytest.mark.parametrize("name", FIGURES)

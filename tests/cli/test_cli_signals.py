@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from forked import needs_fork_server, start_training
+from ports import free_port
 from sentences import sentence
 from store_runs import write_run
 
@@ -208,12 +209,6 @@ def test_a_signal_that_the_caller_ignores_stays_ignored(monkeypatch: pytest.Monk
         assert main(["schema"]) == 0
     finally:
         signal.signal(signal.SIGHUP, before)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(ready, what: str, timeout_s: float = 90) -> None:

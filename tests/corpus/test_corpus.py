@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sentences import pattern
-from small_corpus import use_small_corpus
 
 from explorer.config.run import CorpusConfig
 from explorer.corpus import Corpus, corpus, domains, load_corpus, tokenizer, tokenizer_from_json
@@ -42,11 +41,6 @@ def mix_bytes(cache_dir: Path) -> Corpus:
 @pytest.fixture(scope="module")
 def texts() -> list[Domain]:
     return [source.read() for source in domains.sources("mix")]
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> list[Unit]:
-    return use_small_corpus(monkeypatch)
 
 
 def joined(units: tuple[Unit, ...]) -> str:

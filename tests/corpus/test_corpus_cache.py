@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sentences import pattern
-from small_corpus import use_small_corpus
 
 from explorer.config.run import CorpusConfig
 from explorer.corpus import cache, corpus, load_corpus
@@ -14,11 +13,6 @@ from explorer.corpus.units import Unit
 from explorer.errors import CorpusError
 
 BYTES = CorpusConfig(name="mix", tokenizer="bytes", vocab_size=256)
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> list[Unit]:
-    return use_small_corpus(monkeypatch)
 
 
 def test_second_load_reads_the_cache_only(

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from answers import panel_of
 from probe_runs import probe_info, write_probe_run, write_runs_to_compare
 from sentences import sentence
 
 from explorer.charts.captions import number
 from explorer.figures.arms import Run
-from explorer.figures.panel import Missing, Panel, Question
+from explorer.figures.panel import Missing, Question
 from explorer.figures.store import OpenStore
 from explorer.figures.views import compare, microscope
 from explorer.figures.views.view import Opener, OpenView
@@ -41,28 +42,21 @@ def replays(opened: OpenView) -> dict[str, Question]:
     return {q.key.partition("_replay_")[2]: q for q in opened.questions if "_replay_" in q.key}
 
 
-def panel(store: OpenStore, question: Question) -> Panel:
-    answer = question.answer(store)
-    assert isinstance(answer, Panel), answer
-    assert answer.table is not None
-    return answer
-
-
 def test_every_run_has_the_numbers_of_its_microscope(store: OpenStore, runs: list[Run]) -> None:
     together = replays(view(compare.open_view, store, runs, runs=["free", "plain"], **SETTINGS))
     assert list(together) == [
         "imbalance",
         *(f"{name}_{run}" for name in ("biases", "loads", "swaps") for run in ("free", "plain")),
     ]
-    imbalance = panel(store, together["imbalance"])
+    imbalance = panel_of(store, together["imbalance"])
     for run in ("free", "plain"):
         alone = replays(view(microscope.open_view, store, runs, run=run, **SETTINGS))
         for name in ("biases", "loads", "swaps"):
-            one, other = panel(store, together[f"{name}_{run}"]), panel(store, alone[name])
+            one, other = panel_of(store, together[f"{name}_{run}"]), panel_of(store, alone[name])
             assert one.table is not None
             assert one.table.equals(other.table)
             assert one.subject != other.subject
-        want = panel(store, alone["imbalance"]).table
+        want = panel_of(store, alone["imbalance"]).table
         assert imbalance.table is not None
         assert want is not None
         mine = imbalance.table.filter(pl.col("run_id") == run)
@@ -76,19 +70,19 @@ def test_every_run_has_the_numbers_of_its_microscope(store: OpenStore, runs: lis
 def test_runs_of_another_k_are_replayed_with_their_own(store: OpenStore, runs: list[Run]) -> None:
     opened = view(compare.open_view, store, runs, runs=["free", "three"], **SETTINGS)
     assert not opened.notices
-    loads = {name: panel(store, replays(opened)[f"loads_{name}"]).table for name in ("free", "three")}
+    loads = {name: panel_of(store, replays(opened)[f"loads_{name}"]).table for name in ("free", "three")}
     totals = {name: table["tokens"].sum() for name, table in loads.items() if table is not None}
     assert totals == {"free": 2 * 16 * 2, "three": 2 * 16 * 3}
     opened = view(compare.open_view, store, runs, runs=["free", "three"], what_K="1", **SETTINGS)
     assert opened.query["what_K"] == ("1",)
-    table = panel(store, replays(opened)["loads_three"]).table
+    table = panel_of(store, replays(opened)["loads_three"]).table
     assert table is not None
     assert table.filter(pl.col("routing") == "replayed")["tokens"].sum() == 16
 
 
 def test_a_run_that_cannot_be_replayed_leaves_the_others(store: OpenStore, runs: list[Run]) -> None:
     both = replays(view(compare.open_view, store, runs, runs=["free", "experts"], **SETTINGS))
-    table = panel(store, both["imbalance"]).table
+    table = panel_of(store, both["imbalance"]).table
     assert table is not None
     assert set(table["run_id"]) == {"free"}
     assert isinstance(both["biases_experts"].answer(store), Missing)

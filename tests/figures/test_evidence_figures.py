@@ -5,7 +5,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from evidence_rows import rows_of
+from evidence_rows import rows_of, worse_with_raw_scores
 
 from explorer.charts import evidence as charts
 from explorer.evidence import results
@@ -22,11 +22,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of rows with eight pairs of one experiment."""
     monkeypatch.setattr(results, "FOLDER", tmp_path)
 
-    def made(arm: str, seed: int) -> dict[str, float | None]:
-        size = (0.2 if arm == "raw_1" else 0.0) + 0.001 * ((seed * 7) % 5)
-        return {"mean_score": 0.5 - size, "max_vio_global": 1 + size, "lm_loss": 4 + size}
-
-    for row in rows_of("normalisation", range(8), made, series=True).values():
+    for row in rows_of("normalisation", range(8), worse_with_raw_scores, series=True).values():
         results.append_row(tmp_path / results.FILE, row)
     return tmp_path
 

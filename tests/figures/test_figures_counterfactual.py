@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from answers import panel_of
 from probe_runs import probe_info, probe_record, rule_biases, write_probe_run
 from reference import agreement as formats
 from reference import counterfactual as slow
@@ -13,7 +14,7 @@ from store_runs import random_counts
 
 from explorer.figures import counterfactual
 from explorer.figures.arms import Run
-from explorer.figures.panel import Missing, Panel, Question
+from explorer.figures.panel import Missing, Question
 from explorer.figures.store import OpenStore
 from explorer.figures.views import microscope
 from explorer.store import Index
@@ -37,13 +38,6 @@ def questions(store: OpenStore, runs: list[Run], **query: str) -> dict[str, Ques
     view = microscope.open_view(store, runs, {key: (value,) for key, value in query.items()})
     assert not view.notices
     return {q.key.removeprefix("microscope_replay_"): q for q in view.questions if "replay" in q.key}
-
-
-def answered(store: OpenStore, question: Question) -> Panel:
-    answer = question.answer(store)
-    assert isinstance(answer, Panel), answer
-    assert answer.table is not None
-    return answer
 
 
 def recorded(step: int, layer: int) -> tuple[list[list[float]], np.ndarray, list[list[int]]]:
@@ -73,20 +67,20 @@ def test_every_number_is_that_of_the_loops(store: OpenStore, runs: list[Run], qu
     path, loads, after = slow.replay(
         scores, changed.pop("bias", bias.tolist()), top_k, query["what"], 0.05, 10, **changed
     )
-    imbalance = answered(store, panels["imbalance"]).table
+    imbalance = panel_of(store, panels["imbalance"]).table
     assert imbalance is not None
     mean = len(scores) * top_k / 8
     assert imbalance["max_vio"].to_list() == pytest.approx([max(row) / mean - 1 for row in loads])
-    biases = answered(store, panels["biases"]).table
+    biases = panel_of(store, panels["biases"]).table
     assert biases is not None
     replayed = biases.filter(pl.col("path") == "replayed")["bias"].to_numpy().reshape(-1, 8)
     assert replayed == pytest.approx(np.array(path), abs=5e-6)
-    table = answered(store, panels["loads"]).table
+    table = panel_of(store, panels["loads"]).table
     assert table is not None
     for name, rows in (("recorded", chosen), ("replayed", after)):
         counts = [sum(e in row for row in rows) for e in range(8)]
         assert table.filter(pl.col("routing") == name)["tokens"].to_list() == counts
-    swaps = answered(store, panels["swaps"]).table
+    swaps = panel_of(store, panels["swaps"]).table
     assert swaps is not None
     want = formats.counts(chosen, after, 8)["swaps"]
     assert swaps["tokens"].to_list() == [n for row in want for n in row]
@@ -94,7 +88,7 @@ def test_every_number_is_that_of_the_loops(store: OpenStore, runs: list[Run], qu
 
 def test_what_happened_stands_beside_the_replay(store: OpenStore, runs: list[Run]) -> None:
     panels = questions(store, runs, run="free", probe="2", layer="0", what_n="10")
-    table = answered(store, panels["biases"]).table
+    table = panel_of(store, panels["biases"]).table
     assert table is not None
     real = table.filter(pl.col("path") == "recorded").sort("update", "expert")
     want = rule_biases(random_counts(25, 2, 8))[2:13, 0]
@@ -105,12 +99,12 @@ def test_without_a_change_nothing_changes(store: OpenStore, runs: list[Run]) -> 
     panels = questions(store, runs, run="free", probe="12", layer="0", what="none", what_n="0")
     swaps = panels["swaps"].answer(store)
     assert isinstance(swaps, Missing)
-    assert answered(store, panels["loads"]).finding.startswith("0 of 16 tokens")
+    assert panel_of(store, panels["loads"]).finding.startswith("0 of 16 tokens")
 
 
 def test_a_run_without_a_bias_starts_neutral(store: OpenStore, runs: list[Run]) -> None:
     panels = questions(store, runs, run="plain", probe="12", layer="0", what="sign", what_n="1")
-    table = answered(store, panels["biases"]).table
+    table = panel_of(store, panels["biases"]).table
     assert table is not None
     assert table.filter(pl.col("update") == 0)["bias"].to_list() == [0.0] * 8
     assert set(table["path"]) == {"replayed"}

@@ -4,14 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from unhealthy_runs import E, K, Router, T, U, record, sign_rule, write
+from unhealthy_runs import E, K, Router, T, U, findings_of, record, sign_rule, write
 
-from explorer.health import TITLES, Finding, diagnose, read_folder
-from explorer.recording import RunFolder
-
-
-def findings_of(path: Path) -> list[Finding]:
-    return diagnose(read_folder(RunFolder(path)))
+from explorer.health import TITLES, Finding
 
 
 def kinds_of(path: Path) -> set[str]:

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 import shipped_index
+from unhealthy_runs import findings_of
 
-from explorer.health import Finding, diagnose, read_folder
 from explorer.queries import diagnosis
-from explorer.recording import RunFolder
 from explorer.store import Index
 
 RUNS = Path(__file__).resolve().parents[2] / "data" / "runs"
@@ -19,10 +18,6 @@ WRONG = {
     "standard-loss_free-bias_update_rate-0.03-seed0": {"u_too_large"},
     **{f"standard-none-seed{seed}": {"collapse", "no_balancing"} for seed in range(5)},
 }
-
-
-def findings_of(path: Path) -> list[Finding]:
-    return diagnose(read_folder(RunFolder(path)))
 
 
 @pytest.mark.parametrize("path", sorted(RUNS.iterdir()), ids=lambda path: path.name)

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from memory_index import empty_tables
 from reference import figures
 from rolled_up import layer_bins
 from store_runs import write_run
@@ -20,7 +21,6 @@ from explorer.metrics.catalogue import OF_LOADS
 from explorer.queries import health, specialisation
 from explorer.store import Index
 from explorer.store.derive import LAYER_FIGURES
-from explorer.store.schema import statements
 
 seeds = st.integers(0, 2**32 - 1)
 RUN = "run"
@@ -29,10 +29,8 @@ RUN = "run"
 @pytest.fixture(scope="module")
 def con() -> Iterator[duckdb.DuckDBPyConnection]:
     """The tables of an index in memory; every example fills them anew."""
-    with duckdb.connect() as found:
-        for statement in statements():
-            found.execute(statement)
-        yield found
+    with empty_tables() as connection:
+        yield connection
 
 
 def fill(con: duckdb.DuckDBPyConnection, experts: int, top_k: int, **tables: pl.DataFrame) -> None:

@@ -7,6 +7,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 import torch
+from choice_strategies import lists
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from reference import choosers, routing
@@ -74,19 +75,13 @@ def cases(draw) -> Case:
     return case
 
 
-def taken(routing_: Routing) -> list[list[int]]:
-    """The experts of every token, empty slots left out."""
-    num_experts = routing_.scores_TE.shape[1]
-    return [[e for e in row if e < num_experts] for row in routing_.topk_expert_ids_TK.tolist()]
-
-
 @given(case=cases())
 def test_expert_choice_equals_the_reference(case: Case) -> None:
     assume(case.num_experts > 1)
     fast = case.by_choice(route_scale=2.5)
-    assert taken(fast) == choosers.experts_choose(case.scores_TE, case.top_k, case.chunk)
+    assert lists(fast) == choosers.experts_choose(case.scores_TE, case.top_k, case.chunk)
     scores = case.scores_TE
-    for token, experts in enumerate(taken(fast)):
+    for token, experts in enumerate(lists(fast)):
         # The gate is the score as it is, whoever else took the token.
         expected = [2.5 * scores[token][e] if e in experts else 0.0 for e in range(case.num_experts)]
         assert fast.gate_weights_TK[token].tolist() == pytest.approx(expected, rel=1e-5)
@@ -108,7 +103,7 @@ def test_slots_counts_and_gates_fit_together(case: Case, normalize: bool) -> Non
     assert torch.equal(fast.served_TK, fast.topk_expert_ids_TK < case.num_experts)
     assert not fast.gate_weights_TK[~fast.served_TK].any()
     counts_BE = sequence_counts(fast.topk_expert_ids_TK, 1, case.num_experts)
-    assert counts_BE[0].tolist() == choosers.load(taken(fast), case.num_experts)
+    assert counts_BE[0].tolist() == choosers.load(lists(fast), case.num_experts)
     # Normalised or not makes no difference: the paper's gate is the score.
     other = case.by_choice(normalize_gates=not normalize)
     assert torch.equal(fast.gate_weights_TK, other.gate_weights_TK)
@@ -118,13 +113,13 @@ def test_expert_choice_by_hand() -> None:
     # Two experts, K = 1, four tokens: each takes ceil(4 · 1 / 2) = 2. Both take token 3, nobody token 0.
     logits = torch.tensor([[-3.0, -3.0], [2.0, -1.0], [-1.0, 1.0], [1.0, 2.0]])
     config = ModelConfig(num_experts=2, top_k=1, routing="expert_choice")
-    assert taken(expert_choice(logits, config)) == [[], [0], [1], [0, 1]]
+    assert lists(expert_choice(logits, config)) == [[], [0], [1], [0, 1]]
     # In chunks of two, each takes one token of {0, 1} and one of {2, 3}.
     config = ModelConfig(num_experts=2, top_k=1, routing="expert_choice", expert_choice_chunk=2)
-    assert taken(expert_choice(logits, config)) == [[], [0, 1], [], [0, 1]]
+    assert lists(expert_choice(logits, config)) == [[], [0, 1], [], [0, 1]]
     # In chunks of three, each takes ceil(3 / 2) = 2 of {0, 1, 2}, and ceil(1 / 2) = 1 of the token left over.
     config = ModelConfig(num_experts=2, top_k=1, routing="expert_choice", expert_choice_chunk=3)
-    assert taken(expert_choice(logits, config)) == [[], [0, 1], [0, 1], [0, 1]]
+    assert lists(expert_choice(logits, config)) == [[], [0, 1], [0, 1], [0, 1]]
 
 
 @given(case=cases(), seed=st.integers(0, 1000))
@@ -132,7 +127,7 @@ def test_the_order_of_tokens_in_a_chunk_decides_nothing(case: Case, seed: int) -
     order = np.random.default_rng(seed).permutation(len(case.logits_TE))
     whole = Case(case.logits_TE, case.top_k, case.score_func, None)
     shuffled = Case(case.logits_TE[order], case.top_k, case.score_func, None)
-    assert [taken(whole.by_choice())[i] for i in order] == taken(shuffled.by_choice())
+    assert [lists(whole.by_choice())[i] for i in order] == lists(shuffled.by_choice())
 
 
 @given(case=cases())
@@ -143,8 +138,8 @@ def test_thresholds_equal_the_reference(case: Case) -> None:
     assume(min(abs(s - t) for row in scores for s, t in zip(row, thresholds, strict=True)) > MARGIN)
     config = case.config("expert_threshold", normalize_gates=True)
     fast = expert_threshold(torch.from_numpy(case.logits_TE), torch.tensor(thresholds), config)
-    assert taken(fast) == choosers.above(scores, thresholds)
-    for token, experts in enumerate(taken(fast)):
+    assert lists(fast) == choosers.above(scores, thresholds)
+    for token, experts in enumerate(lists(fast)):
         expected = [scores[token][e] if e in experts else 0.0 for e in range(case.num_experts)]
         assert fast.gate_weights_TK[token].tolist() == pytest.approx(expected, rel=1e-5)
 
@@ -178,9 +173,9 @@ def test_with_k_equal_to_e_everybody_is_let_in() -> None:
     config = ModelConfig(num_experts=3, top_k=3, routing="expert_threshold")
     logits = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
     cut_E = cut_off(logits.sigmoid()[None], 3)[0]
-    assert taken(expert_threshold(logits, cut_E, config)) == [[0, 1, 2]] * 7
+    assert lists(expert_threshold(logits, cut_E, config)) == [[0, 1, 2]] * 7
     first_E = torch.full((3,), initial_threshold(config))
-    assert taken(expert_threshold(logits, first_E, config)) == [[0, 1, 2]] * 7
+    assert lists(expert_threshold(logits, first_E, config)) == [[0, 1, 2]] * 7
 
 
 @pytest.mark.parametrize("score_func", ["sigmoid", "softmax", "sqrt_softplus"])

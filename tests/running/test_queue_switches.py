@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,20 +15,8 @@ from explorer.config.presets import get_preset
 from explorer.config.run import RunConfig
 from explorer.errors import ConfigError, TrainingError
 from explorer.recording.info import read_info
-from explorer.running.child_process import LocalProcess
 from explorer.running.jobs import Job
 from explorer.running.run_queue import RunQueue
-
-
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
-
-
-@pytest.fixture
-def queue(tmp_path: Path) -> Iterator[RunQueue]:
-    with RunQueue(2, partial(LocalProcess, command=trainers.trainer_command(tmp_path))) as made:
-        yield made
 
 
 def commands(runs: Path) -> list[dict]:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -23,18 +22,6 @@ from explorer.recording.status import process_start
 from explorer.running.child_process import LocalProcess
 from explorer.running.jobs import Child, Job
 from explorer.running.run_queue import RunQueue
-
-
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
-
-
-@pytest.fixture
-def queue(tmp_path: Path) -> Iterator[RunQueue]:
-    launch = partial(LocalProcess, command=trainers.trainer_command(tmp_path))
-    with RunQueue(2, launch) as made:
-        yield made
 
 
 def make_jobs(runs: Path, *names: str) -> list[Job]:

@@ -2,13 +2,11 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from reference import simulation as slow
-from small_pools import pool_of
 
 from explorer.config.rules import STEP_DECAYS
 from explorer.errors import ConfigError
@@ -23,14 +21,10 @@ from explorer.simulate import (
 from explorer.simulate.auxiliary import loss_gradient
 from explorer.simulate.dynamics import FEEDBACK_LIMIT
 
+pytestmark = pytest.mark.usefixtures("small_pool")
+
 ROOT = Path(__file__).parents[2]
 STEPS = 12
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_pool() -> Iterator[None]:
-    with pool_of(2**14):
-        yield
 
 
 def in_loops(scores: ScoreSettings, rule: RuleSettings, steps: int = STEPS):

@@ -1,23 +1,16 @@
 """Rules after each other in the simulator, against the loops and against training's own way of changing."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from reference import simulation as slow
-from small_pools import pool_of
 
 from explorer.errors import ConfigError
 from explorer.simulate import RuleSettings, Scores, ScoreSettings, simulate
 from explorer.simulate.dynamics import Changes
 
+pytestmark = pytest.mark.usefixtures("small_pool")
+
 STEPS = 14
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_pool() -> Iterator[None]:
-    with pool_of(2**14):
-        yield
 
 
 def rule(name: str, **settings: object) -> RuleSettings:

@@ -1,25 +1,18 @@
 """What must hold for every simulation."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_pools import pool_of
 
 from explorer.routing import routing_math
 from explorer.routing.selection import choose
 from explorer.simulate import RuleSettings, Scores, ScoreSettings, simulate
 from explorer.simulate.descent import descend
 
+pytestmark = pytest.mark.usefixtures("small_pool")
+
 BIAS_RULES = st.sampled_from(["sign", "proportional", "rms"])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_pool() -> Iterator[None]:
-    with pool_of(2**14):
-        yield
 
 
 @st.composite

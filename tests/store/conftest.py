@@ -1,5 +1,6 @@
 """An empty index and a folder for runs."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ def index(tmp_path: Path) -> Any:
         yield index
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
+@pytest.fixture(scope="module")
+def reused_index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    """One index for all examples: each brings another folder, whose run replaces the one before."""
+    with Index.open(tmp_path_factory.mktemp("index") / "index.duckdb") as index:
+        yield index

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_index import empty_tables
 from reference import events as reference
 from sentences import sentence
 from slow_examples import slow_examples
@@ -24,7 +25,6 @@ from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LoadRecord, StepRecord
 from explorer.store import Index, episodes
 from explorer.store.derive import derive
-from explorer.store.schema import statements
 
 L, E, KEY = 2, 4, 7
 LENGTHS = [1, 2, 30, 63, 64, 65, 99, 100, 101, 130]
@@ -106,10 +106,8 @@ def losses(rng: np.random.Generator, samples: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as found:
-        for statement in statements():
-            found.execute(statement)
-        yield found
+    with empty_tables() as connection:
+        yield connection
 
 
 def config_of(balancer: str) -> dict[str, Any]:

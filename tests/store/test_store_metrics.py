@@ -1,11 +1,9 @@
 """The figures that SQL derives are those of `explorer/metrics`."""
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from slow_examples import slow_examples
@@ -16,13 +14,6 @@ from explorer.queries import balance, comparison
 from explorer.recording.run_writer import RunWriter
 from explorer.records.records import EvalLoadRecord, EvalRecord, LoadRecord
 from explorer.store import Index
-
-
-@pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
-    """One index for all examples: each brings another folder, whose run replaces the one before."""
-    with Index.open(tmp_path_factory.mktemp("index") / "index.duckdb") as found:
-        yield found
 
 
 @st.composite
@@ -46,7 +37,7 @@ def collapse(steps: int) -> np.ndarray:
 @example(counts=collapse(120))
 @example(counts=collapse(109))
 @given(counts=counts_SLE())
-def test_layers_and_runs_are_measured_as_defined(index: Index, counts: np.ndarray) -> None:
+def test_layers_and_runs_are_measured_as_defined(reused_index: Index, counts: np.ndarray) -> None:
     steps, layers, experts = counts.shape
     held_out = np.stack([counts[0], counts[-1]])
     with tempfile.TemporaryDirectory() as folder:
@@ -56,10 +47,10 @@ def test_layers_and_runs_are_measured_as_defined(index: Index, counts: np.ndarra
             recorder.step_done(step)
             if step in (steps // 3, steps // 2):
                 recorder.flush()
-                index.ingest([folder])
+                reused_index.ingest([folder])
         recorder.flush()
-        index.ingest([folder])
-        check_layers(index, counts)  # grown from three looks
+        reused_index.ingest([folder])
+        check_layers(reused_index, counts)  # grown from three looks
         for number, domain in enumerate(("a", "b")):
             recorder.record(
                 EvalRecord(
@@ -75,9 +66,9 @@ def test_layers_and_runs_are_measured_as_defined(index: Index, counts: np.ndarra
                 EvalLoadRecord(step=steps, split="held_out", domain=domain, tokens_LE=held_out[number])
             )
         recorder.finish("finished")
-        index.ingest([folder])
-    check_layers(index, counts)  # loaded at once from the compacted files
-    with index.cursor() as cur:
+        reused_index.ingest([folder])
+    check_layers(reused_index, counts)  # loaded at once from the compacted files
+    with reused_index.cursor() as cur:
         by_layer = balance.layer_balance(cur, ["run"])
         row = comparison.summary(cur, ["run"]).to_dicts()[0]
     assert_same(by_layer["max_vio_global"], metrics.max_vio(held_out.sum(0)))

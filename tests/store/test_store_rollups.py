@@ -11,7 +11,6 @@ from unittest import mock
 import duckdb
 import numpy as np
 import polars as pl
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from slow_examples import slow_examples
@@ -87,13 +86,6 @@ def with_edges(test: Callable[..., None]) -> Callable[..., None]:
     return test
 
 
-@pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
-    """One index for all examples: each brings another folder, whose run replaces the one before."""
-    with Index.open(tmp_path_factory.mktemp("index") / "index.duckdb") as found:
-        yield found
-
-
 @contextmanager
 def indexed(index: Index, case: Case) -> Iterator[duckdb.DuckDBPyConnection]:
     """The run in an index whose roll-ups and segments begin early, taken in part by part."""
@@ -143,16 +135,16 @@ def bins_of(found: Any, case: Case) -> list[slice]:
 @with_edges
 @given(case=cases())
 def test_every_view_equals_direct_aggregation_however_often_the_index_looked(
-    index: Index, case: Case
+    reused_index: Index, case: Case
 ) -> None:
-    with indexed(index, case) as cur:
+    with indexed(reused_index, case) as cur:
         check_loads(cur, case)
         check_biases(cur, case)
         check_max_vio(cur, case)
         check_losses(cur, case)
         looked_often = balance.max_vio_series(cur, ["run"], max_bins=case.max_bins)
     if len(case.cuts) > 1:
-        with indexed(index, replace(case, cuts=(len(case.steps),))) as cur:
+        with indexed(reused_index, replace(case, cuts=(len(case.steps),))) as cur:
             check_same(looked_often, balance.max_vio_series(cur, ["run"], max_bins=case.max_bins))
 
 

@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 from explorer.config.presets import get_preset, preset_balancer
 from explorer.config.run import RunConfig
 from explorer.ui.server.services import services
+from explorer.ui.shared.panels import KEY, PageFigures
 
 ROOT = Path(__file__).parents[2]
 MAIN = ROOT / "explorer" / "ui" / "main.py"
@@ -119,3 +120,14 @@ def terms_html(app: AppTest) -> str:
     protos = [element.proto for element in app.get("bidi_component")]
     (html,) = [proto.html_content for proto in protos if proto.component_name.endswith("moe_terms")]
     return str(html)
+
+
+def figures_of(app: AppTest) -> PageFigures:
+    """The figures that the page has registered for its export."""
+    figures: PageFigures = app.session_state[KEY]
+    return figures
+
+
+def max_vio_sentence(app: AppTest) -> str:
+    """The Playground's sentence about MaxVio."""
+    return next(m.value for m in app.markdown if m.value.startswith("A: "))

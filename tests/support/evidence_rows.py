@@ -29,3 +29,9 @@ def rows_of(
     for run in plan.comparison_runs(experiment, scale, rows, seeds):
         rows[run.digest] = row(run, made(run.arm, run.seed), [1.0, 0.5] if series else None)
     return rows
+
+
+def worse_with_raw_scores(arm: str, seed: int) -> Metrics:
+    """Metrics of the experiment `normalisation` in which the arm `raw_1` is 0.2 worse than the other."""
+    size = (0.2 if arm == "raw_1" else 0.0) + 0.001 * ((seed * 7) % 5)
+    return {"mean_score": 0.5 - size, "max_vio_global": 1 + size, "lm_loss": 4 + size}

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.recording import RunInfo
+from explorer.health import Finding, diagnose, read_folder
+from explorer.recording import RunFolder, RunInfo
 from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LayerRecord, LoadRecord, SequenceLoadRecord, StepRecord
 
@@ -107,3 +108,8 @@ def write(base: Path, router: Router, **info: Any) -> Path:
     """Run the router and write its folder; without a rule there is no bias."""
     counts, biases = router.run()
     return record(base, counts, biases if router.update else None, **info)
+
+
+def findings_of(path: Path) -> list[Finding]:
+    """What is wrong with the run in this folder."""
+    return diagnose(read_folder(RunFolder(path)))

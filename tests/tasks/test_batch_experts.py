@@ -31,11 +31,6 @@ PLAN = Plan(
 )
 
 
-@pytest.fixture(scope="module")
-def trained() -> TrainedModel:
-    return make_trained("loss_free", sequence_length=8)
-
-
 def test_full_routing_diverges_from_nothing_and_uses_what_the_router_chose(trained: TrainedModel) -> None:
     rows = [row for row in selection_table(trained, PLAN).rows if row["rule"] == "top-2"]
     tokens = held_out_tokens(trained, 4)

@@ -23,11 +23,6 @@ from explorer.tasks.trained import TrainedModel
 
 
 @pytest.fixture(scope="module")
-def trained() -> TrainedModel:
-    return make_trained("loss_free", sequence_length=8)
-
-
-@pytest.fixture(scope="module")
 def result(trained: TrainedModel) -> TaskResult:
     return long_context(trained, 512)
 

@@ -37,7 +37,7 @@ ARMS = (
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 
 
-FORKED = [sys.executable, str(ROOT / "tests/training/forked_ranks.py")]
+FORKED = [sys.executable, str(ROOT / "tests/support/forked_ranks.py")]
 """Starts the same processes, but loads torch only once; that torchrun does it is shown by one test."""
 
 

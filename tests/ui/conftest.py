@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 import shipped_index
 from app_pages import SHIPPED, Opener, opened, use_folders, write_arms
+from probe_runs import write_runs_to_compare
+from small_pools import pool_of
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from explorer.config.server import Settings
+from explorer.figures import simulation, theory
 from explorer.ui.server.services import shut_down
 
 
@@ -129,3 +132,24 @@ def open_shipped(shipped_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Opene
         return opened(page, query)
 
     return open_page
+
+
+@pytest.fixture
+def shipped_runs(open_shipped: Opener) -> None:
+    """The index of the shipped runs."""
+    open_shipped("glossary")
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A loss-free run and one without balancing, both with a probe; and one without a probe."""
+    folder = tmp_path_factory.mktemp("probed")
+    write_runs_to_compare(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small_pool() -> Iterator[None]:
+    """A smaller pool of scores for Playground and Theory."""
+    with pool_of(2**17, simulation.simulated.cache_clear, theory.online.cache_clear):
+        yield

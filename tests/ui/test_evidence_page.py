@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from app_pages import Opener, charts, words
-from evidence_rows import rows_of
+from evidence_rows import rows_of, worse_with_raw_scores
 
 from explorer.evidence import results
 from explorer.evidence.published import CARDS
@@ -19,11 +19,7 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "rows"
     monkeypatch.setattr(results, "FOLDER", folder)
 
-    def made(arm: str, seed: int) -> dict[str, float | None]:
-        size = (0.2 if arm == "raw_1" else 0.0) + 0.001 * ((seed * 7) % 5)
-        return {"mean_score": 0.5 - size, "max_vio_global": 1 + size, "lm_loss": 4 + size}
-
-    for row in rows_of("normalisation", range(8), made, series=True).values():
+    for row in rows_of("normalisation", range(8), worse_with_raw_scores, series=True).values():
         results.append_row(folder / results.FILE, row)
     return folder
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import polars as pl
 import pytest
-from app_pages import Opener, charts, words
+from app_pages import Opener, charts, figures_of, words
 from PIL import Image
 from sentences import sentence
 from streamlit.testing.v1 import AppTest
@@ -19,16 +19,10 @@ from explorer.export.settings import FORMATS, TABLES
 from explorer.queries._frames import frame
 from explorer.ui.server.services import services
 from explorer.ui.shared import exports
-from explorer.ui.shared.panels import KEY, PageFigures
 from explorer.ui.shared.urls import MOST_LETTERS, MOST_VALUES
 
 MAGIC = {"png": b"\x89PNG", "svg": b"<svg", "pdf": b"%PDF", "html": b"<!doctype", "parquet": b"PAR1"}
 WITH_FIGURES = ("overview", "compare", "replay", "playground", "theory", "glossary")
-
-
-def figures_of(app: AppTest) -> PageFigures:
-    found: PageFigures = app.session_state[KEY]
-    return found
 
 
 def downloads(app: AppTest) -> list[str]:

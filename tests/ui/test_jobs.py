@@ -15,11 +15,6 @@ from explorer.ui.server.jobs import MOST_ENDED, NICENESS, JobManager
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
-
-
-@pytest.fixture
 def manager(tmp_path: Path, runs: Path) -> Iterator[JobManager]:
     with JobManager(runs, command=trainers.trainer_command(tmp_path)) as made:
         yield made

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 import pytest
-from app_pages import Opener
+from facts import fact, value_of
 from scipy import stats
 from sentences import pattern, sentence
 from shipped_tables import SEEDS, held_out, table
@@ -15,12 +15,9 @@ from explorer import metrics
 from explorer.course.facts import placeholders
 from explorer.errors import ConfigError
 from explorer.figures import course as lesson_course
-from explorer.figures.facts import catalogue
-from explorer.figures.facts.recorded import MissingRun, RecordedRuns
-from explorer.ui.shared import cached
-from explorer.ui.shared.store import STORE
+from explorer.figures.facts.recorded import MissingRun
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shipped_runs")]
 NAMES = {
     "none": "none",
     "aux_loss": "aux_loss",
@@ -28,12 +25,6 @@ NAMES = {
     "loss_free": "loss_free",
 }
 TEXTS = {"sequence": "aux_loss:scope=sequence"}
-
-
-@pytest.fixture(autouse=True)
-def shipped_runs(open_shipped: Opener) -> None:
-    """The index of the shipped runs."""
-    open_shipped("glossary")
 
 
 def loads(run: str) -> np.ndarray:
@@ -66,14 +57,6 @@ def runs(arm: str) -> list[str]:
 
 def text(arm: str) -> str:
     return TEXTS.get(arm, arm)
-
-
-def value_of(written: str) -> float | int | str:
-    return catalogue.value_of(RecordedRuns(STORE, tuple(cached.list_runs())), written)
-
-
-def fact(written: str) -> float:
-    return float(value_of(written))
 
 
 def test_every_placeholder_of_every_lesson_and_experiment_has_a_value() -> None:

@@ -4,20 +4,13 @@ import numpy as np
 import polars as pl
 import pytest
 from app_pages import Opener
+from facts import fact
 from shipped_tables import table
 
-from explorer.figures.facts import catalogue
-from explorer.figures.facts.recorded import RecordedRuns
 from explorer.routing import placement
-from explorer.ui.shared import cached
-from explorer.ui.shared.store import STORE
 
 pytestmark = pytest.mark.slow
 RUN = "loss_free-seed0"
-
-
-def fact(written: str) -> float:
-    return float(catalogue.value_of(RecordedRuns(STORE, tuple(cached.list_runs())), written))
 
 
 def last_quarter() -> np.ndarray:

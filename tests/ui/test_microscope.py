@@ -15,7 +15,6 @@ from probe_runs import (
     probe_record,
     rule_biases,
     write_probe_run,
-    write_runs_to_compare,
 )
 from sentences import sentence
 from store_runs import DOMAINS, random_counts
@@ -28,14 +27,6 @@ from explorer.running.into_folder import train_run
 from explorer.ui.microscope import page
 from explorer.ui.microscope.formulas import steps as formula_steps
 from explorer.wording import domain_name
-
-
-@pytest.fixture(scope="module")
-def probed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A loss-free run and one without balancing, both with a probe; and one without a probe."""
-    folder = tmp_path_factory.mktemp("probed")
-    write_runs_to_compare(folder)
-    return folder
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

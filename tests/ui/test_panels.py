@@ -2,14 +2,7 @@
 
 from pathlib import Path
 
-from app_pages import Opener
-
-from explorer.ui.shared.panels import KEY, PageFigures
-
-
-def figures_of(app: object) -> PageFigures:
-    found: PageFigures = app.session_state[KEY]  # type: ignore[attr-defined]
-    return found
+from app_pages import Opener, figures_of
 
 
 def test_the_figures_of_a_page_are_entered_with_their_statements(open_app: Opener, recorded: Path) -> None:

@@ -1,16 +1,13 @@
 """Playground and Theory without a browser: every preset, every bad address, every rule."""
 
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from app_pages import Opener, charts, words
+from app_pages import Opener, charts, max_vio_sentence, words
 from sentences import sentence
-from small_pools import pool_of
 from streamlit.testing.v1 import AppTest
 
-from explorer.figures import simulation, theory
 from explorer.figures.panel import Panel, slug
 from explorer.figures.store import OpenStore
 from explorer.figures.views import playground as playground_view
@@ -22,21 +19,12 @@ from explorer.ui.playground.presets import BY_NAME, PRESETS, values_of
 from explorer.ui.server.services import services
 from explorer.ui.shared.panels import KEY
 
+pytestmark = pytest.mark.usefixtures("small_pool")
+
 PAGE_CHARTS = 6
 THEORY_CHARTS = 10
 THEORY_CHARTS_OF_RATE = 7
 """Those of the descent; the others learn online, at a rate of their own."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_pool() -> Iterator[None]:
-    with pool_of(2**17, simulation.simulated.cache_clear, theory.online.cache_clear):
-        yield
-
-
-def finding(app: AppTest) -> str:
-    """The sentence about MaxVio."""
-    return next(m.value for m in app.markdown if m.value.startswith("A: "))
 
 
 @pytest.mark.parametrize(("page", "rate"), [("playground", "uA"), ("theory", "u")])
@@ -55,7 +43,7 @@ def test_the_page_tells_its_story_without_any_run(open_app: Opener) -> None:
     assert not app.exception
     assert not app.warning
     assert charts(app) == PAGE_CHARTS
-    text = finding(app)
+    text = max_vio_sentence(app)
     assert sentence("playground.near_baseline", side="A: sign u=0.001") in text
     assert sentence("playground.near_baseline", side="B: proportional u=0.01") in text
     assert PRESETS[0].comment in words(app)
@@ -99,7 +87,7 @@ def test_a_change_of_a_control_leaves_the_preset(open_app: Opener) -> None:
     app = open_app(page="playground")
     app.select_slider(key="uA").set_value("1e-4").run()
     assert app.pills(key="situation").value is None
-    assert sentence("playground.never_near") in finding(app)
+    assert sentence("playground.never_near") in max_vio_sentence(app)
     assert "Your own settings" in words(app)
 
 
@@ -157,8 +145,8 @@ def test_a_deep_link_opens_what_it_names(open_app: Opener) -> None:
     )
     assert not app.exception
     assert not app.warning
-    assert sentence("playground.rms_side", rate="0.005") in finding(app)
-    assert "B: no balancing" in finding(app)
+    assert sentence("playground.rms_side", rate="0.005") in max_vio_sentence(app)
+    assert "B: no balancing" in max_vio_sentence(app)
     assert sentence("bias_step.at_step", step=50) in words(app)
     assert app.session_state["seed"] == 7
 
@@ -333,19 +321,19 @@ def test_a_rule_stands_beside_its_formula_and_u_is_only_the_bias_rate(
     assert app.select_slider(key="uA").label == label
     formula = next(m.value for m in app.markdown if m.value.startswith("$"))
     assert part in formula
-    assert (" u=" in finding(app).split("B: ")[0]) == (rule in ("sign", "smebu"))
+    assert (" u=" in max_vio_sentence(app).split("B: ")[0]) == (rule in ("sign", "smebu"))
 
 
 def test_smebu_has_controls_of_its_own_which_other_rules_do_not_show(open_app: Opener) -> None:
     app = open_app(page="playground", B="smebu", uB="5e-3", kB="5", mB="0.9", S="200")
     assert not app.exception
     assert not app.warning
-    assert sentence("playground.smebu_side") in finding(app)
+    assert sentence("playground.smebu_side") in max_vio_sentence(app)
     assert {slider.key for slider in app.select_slider} >= {"kB", "mB"}
     assert not {slider.key for slider in app.select_slider} & {"kA", "mA"}
-    before = finding(app)
+    before = max_vio_sentence(app)
     app.select_slider(key="kB").set_value("50").run()
-    assert finding(app) != before
+    assert max_vio_sentence(app) != before
     app.run()  # with the controls, which another constant does not draw
     app.selectbox(key="B").set_value("sign").run()
     assert not {slider.key for slider in app.select_slider} & {"kB", "mB"}

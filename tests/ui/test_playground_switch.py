@@ -1,30 +1,19 @@
 """A second rule in the playground: its address, what becomes of a bad one, and the story of its preset."""
 
-from collections.abc import Iterator
 from urllib.parse import parse_qs
 
 import pytest
-from app_pages import Opener, charts, words
+from app_pages import Opener, charts, max_vio_sentence, words
 from sentences import sentence
-from small_pools import pool_of
-from streamlit.testing.v1 import AppTest
 
-from explorer.figures.simulation import RULE_NAMES, simulated
+from explorer.figures.simulation import RULE_NAMES
 from explorer.figures.views.rule_change import RuleChange, parse
 from explorer.simulate import RuleSettings, ScoreSettings, simulate, summary
 from explorer.ui.playground.presets import BY_NAME, values_of
 
+pytestmark = pytest.mark.usefixtures("small_pool")
+
 PRESET = sentence("playground.story_switch")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_pool() -> Iterator[None]:
-    with pool_of(2**17, simulated.cache_clear):
-        yield
-
-
-def finding(app: AppTest) -> str:
-    return next(m.value for m in app.markdown if m.value.startswith("A: "))
 
 
 @pytest.mark.parametrize("rule", list(RULE_NAMES))
@@ -74,16 +63,17 @@ def test_a_bad_address_gets_a_sentence_and_one_rule_all_the_time(open_app: Opene
     (message,) = [w.value for w in app.warning]
     assert text.strip("<") in message
     assert sentence("playground.switch_step", low=1, high=999) in message
-    assert "from" not in finding(app).partition(" is near")[0]
+    assert "from" not in max_vio_sentence(app).partition(" is near")[0]
 
 
 def test_a_deep_link_simulates_both_rules_and_marks_every_time_axis(open_app: Opener) -> None:
     app = open_app(page="playground", A="none", swA="100.sign.1e-2", swB="150.none", S="200", T="256")
     assert not app.exception
     assert not app.warning
-    assert sentence("playground.near_baseline", side="A: no balancing, from 100 sign u=0.01") in finding(app)
-    assert sentence("playground.balancing_from", step=100) in finding(app)
-    assert sentence("playground.side_proportional_then_none", rate="0.01", step=150) in finding(app)
+    shown = max_vio_sentence(app)
+    assert sentence("playground.near_baseline", side="A: no balancing, from 100 sign u=0.01") in shown
+    assert sentence("playground.balancing_from", step=100) in shown
+    assert sentence("playground.side_proportional_then_none", rate="0.01", step=150) in shown
     assert sentence("playground.no_bias_at_end") in words(app)
     assert charts(app) == 6
     marked = [
@@ -108,10 +98,10 @@ def test_the_button_switches_at_the_playhead_and_remove_takes_it_back(open_app: 
     app.select_slider(key="swA_rate").set_value("1e-2").run()
     app.button(key="swA_set").click().run()
     assert app.session_state["swA"] == "120.proportional.1e-2"
-    assert sentence("playground.side_none_then_proportional", step=120, rate="0.01") in finding(app)
+    assert sentence("playground.side_none_then_proportional", step=120, rate="0.01") in max_vio_sentence(app)
     app.button(key="swA_remove").click().run()
     assert app.session_state["swA"] == ""
-    assert "from 120" not in finding(app)
+    assert "from 120" not in max_vio_sentence(app)
 
 
 def test_at_the_end_of_the_steps_a_place_in_the_middle_is_proposed(open_app: Opener) -> None:
@@ -126,15 +116,15 @@ def test_fewer_steps_take_a_later_change_with_them(open_app: Opener) -> None:
     app.select_slider(key="S").set_value("200").run()
     assert not app.exception
     assert len(app.warning) == 1
-    assert "from 400" not in finding(app)
+    assert "from 400" not in max_vio_sentence(app)
     app.select_slider(key="S").set_value("500").run()
     assert not app.warning
-    assert "from 400 no balancing" in finding(app)
+    assert "from 400 no balancing" in max_vio_sentence(app)
 
 
 def test_a_link_of_a_lesson_takes_the_visitors_own_change_of_rule_away(open_app: Opener) -> None:
     app = open_app(page="playground", swA="100.sign.1e-2", swB="150.none", S="200", T="256")
-    assert "from 100 sign" in finding(app)
+    assert "from 100 sign" in max_vio_sentence(app)
     slug = "why-experts-collapse"
     app.query_params.clear()
     app.query_params["lesson"], app.query_params["part"] = slug, "3"
@@ -152,7 +142,7 @@ def test_a_link_of_a_lesson_takes_the_visitors_own_change_of_rule_away(open_app:
     assert not app.exception
     assert not app.warning
     assert app.session_state["swA"] == app.session_state["swB"] == ""
-    assert "from 100" not in finding(app)
+    assert "from 100" not in max_vio_sentence(app)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from app_pages import Opener, words
+from facts import fact
 from sentences import pattern, sentence
 from shipped_tables import SEEDS, held_out, table
 
@@ -15,7 +16,6 @@ from explorer.cli.report import comparison_table
 from explorer.config.presets import get_preset
 from explorer.figures import final
 from explorer.figures.arm_set import ArmSet
-from explorer.figures.facts import catalogue
 from explorer.figures.facts import quality as quality_facts
 from explorer.figures.facts.quality import COURSE
 from explorer.figures.facts.recorded import RecordedRuns
@@ -45,16 +45,6 @@ def max_vio(counts: np.ndarray) -> np.ndarray:
 def worst(arm: str) -> float:
     """MaxVio of each run's worst layer, mean over seeds."""
     return float(np.mean([max_vio(held_out(f"{arm}-seed{seed}")).max() for seed in SEEDS]))
-
-
-@pytest.fixture
-def shipped_runs(open_shipped: Opener) -> None:
-    """The index of the shipped runs."""
-    open_shipped("glossary")
-
-
-def fact(written: str) -> float:
-    return float(catalogue.value_of(RecordedRuns(STORE, tuple(cached.list_runs())), written))
 
 
 @pytest.mark.usefixtures("shipped_runs")

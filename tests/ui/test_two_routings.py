@@ -2,20 +2,11 @@
 
 from pathlib import Path
 
-import pytest
 from app_pages import Opener, charts, words
-from probe_runs import write_runs_to_compare
 from sentences import sentence
 from streamlit.testing.v1 import AppTest
 
 from explorer.figures.counterfactual import OPEN_LOOP
-
-
-@pytest.fixture(scope="module")
-def probed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("probed")
-    write_runs_to_compare(folder)
-    return folder
 
 
 def unfold(app: AppTest, anchor: str) -> AppTest:

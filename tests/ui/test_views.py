@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from app_pages import Opener
+from app_pages import Opener, figures_of
 
 from explorer.figures.panel import Panel
 from explorer.figures.store import OpenStore
@@ -12,7 +12,6 @@ from explorer.figures.views.view import Opener as ViewOpener
 from explorer.figures.views.view import OpenView, Query
 from explorer.ui.server.services import services
 from explorer.ui.shared import cached
-from explorer.ui.shared.panels import PageFigures
 
 OPENERS: dict[str, ViewOpener] = {"overview": overview.open_view, "compare": compare.open_view}
 
@@ -44,7 +43,7 @@ def test_a_view_opens_the_panels_of_its_page(
 ) -> None:
     app = open_app(recorded, page, **query)
     assert not app.exception
-    shown: PageFigures = app.session_state["page_figures"]
+    shown = figures_of(app)
     view, store = opened(page, query), OpenStore(services().index)
     answers = [question.answer(store) for question in view.questions]
     panels = {answer.key: answer for answer in answers if isinstance(answer, Panel)}

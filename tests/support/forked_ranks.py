@@ -6,16 +6,11 @@ python forked_ranks.py PROCESSES (SCRIPT | -m MODULE) ARGUMENTS...
 import os
 import runpy
 import signal
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from ports import free_port
 
 
 def run(command: Sequence[str]) -> int:
