@@ -20,10 +20,10 @@ def verdict(report: Mapping[str, Any] | None) -> tuple[list[str], int]:
     packages = list(report["dependencies"]) if report else []
     unknown = [package["name"] for package in packages if "skip_reason" in package]
     lines = [
-        f"{package['name']} {package['version']}: {found['id']}, mended in "
-        f"{', '.join(found['fix_versions']) or 'no version yet'}"
+        f"{package['name']} {package['version']}: {advisory['id']}, mended in "
+        f"{', '.join(advisory['fix_versions']) or 'no version yet'}"
         for package in packages
-        for found in package.get("vulns", ())
+        for advisory in package.get("vulns", ())
     ]
     code = 1 if lines else 0
     checked = len(packages) - len(unknown)
@@ -51,6 +51,6 @@ def audit(requirements: Path) -> Mapping[str, Any] | None:
 
 
 if __name__ == "__main__":
-    said, exit_code = verdict(audit(REQUIREMENTS))
-    print("\n".join(said))
+    report_lines, exit_code = verdict(audit(REQUIREMENTS))
+    print("\n".join(report_lines))
     sys.exit(exit_code)

@@ -191,13 +191,13 @@ SCRATCH = {
 
 
 def test_nothing_else_writes_files() -> None:
-    found = {
+    scratch_names = {
         str(file.relative_to(ROOT))
         for file in (ROOT / "explorer").rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and _writes(node)
     }
-    assert found == SCRATCH
+    assert scratch_names == SCRATCH
 
 
 def _writes(call: ast.Call) -> bool:

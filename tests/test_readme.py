@@ -28,7 +28,7 @@ def example(step: str) -> str:
     for printed, small in SIZES.items():
         assert printed in code
         code = code.replace(printed, small)
-    filled, dots = re.subn(r"^ +\.\.\. .*\n", lambda found: f"        {step}\n", code, flags=re.MULTILINE)
+    filled, dots = re.subn(r"^ +\.\.\. .*\n", lambda match: f"        {step}\n", code, flags=re.MULTILINE)
     assert dots == 1
     return filled
 

@@ -53,8 +53,8 @@ def max_vio_of_steps(settings: ScoreSettings) -> float:
     weights = source.weights[: SAMPLE_NUMBERS // settings.num_experts]
     steps = len(weights) // settings.num_tokens
     scores = source.of(weights[: steps * settings.num_tokens], source.offset_of(settings.skew))
-    chosen = choose(scores, settings.top_k).reshape(steps, settings.num_tokens, settings.num_experts)
-    return float(np.asarray(metrics.max_vio(chosen.sum(1))).mean())
+    mask = choose(scores, settings.top_k).reshape(steps, settings.num_tokens, settings.num_experts)
+    return float(np.asarray(metrics.max_vio(mask.sum(1))).mean())
 
 
 @lru_cache(maxsize=2)

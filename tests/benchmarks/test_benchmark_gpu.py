@@ -66,8 +66,8 @@ def test_a_bias_may_be_off_by_the_order_of_a_sum_and_by_nothing_else(
 ) -> None:
     rules = {"centred, proportional": "loss_free:update_rule=proportional,centred=true"}
     arm = Strategy(arm=rules[strategy]) if strategy in rules else STRATEGIES[strategy]
-    found = {"bias_from_counts": off_by, "bias_difference": off_by}
-    assert gpu_steps.bias_holds(found, arm.config(get_preset("tiny"), "tiny")) is holds
+    differences = {"bias_from_counts": off_by, "bias_difference": off_by}
+    assert gpu_steps.bias_holds(differences, arm.config(get_preset("tiny"), "tiny")) is holds
 
 
 def test_ragged_routings_are_timed_and_say_what_waits(

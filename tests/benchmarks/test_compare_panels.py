@@ -42,5 +42,5 @@ def test_a_value_that_appears_or_goes_is_a_difference() -> None:
 def test_every_view_has_an_address() -> None:
     from explorer.figures.views import NAMES
 
-    asked = {arguments[list(arguments).index("--view") + 1] for arguments in ADDRESSES.values()}
-    assert asked == set(NAMES)
+    views = {arguments[list(arguments).index("--view") + 1] for arguments in ADDRESSES.values()}
+    assert views == set(NAMES)

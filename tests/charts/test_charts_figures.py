@@ -273,9 +273,9 @@ def test_the_baseline_of_a_growing_batch_is_a_curve_and_no_level_line() -> None:
     assert [row["value"] for row in rows if row.get("name") == "random routing"] == []
     assert [row["value"] for row in rows if row.get("name") == "random routing (whole sequences)"] == [0.10]
     assert [row["value"] for row in rows if "tokens" in row] == [0.4, 0.05]
-    told = rows_of(story.story(frame, reference=0.05, curve=CURVE))
-    assert [row["value"] for row in told if "tokens" in row] == [0.4, 0.05]
-    assert [row for row in told if set(row) == {"value"}] == []
+    story_rows = rows_of(story.story(frame, reference=0.05, curve=CURVE))
+    assert [row["value"] for row in story_rows if "tokens" in row] == [0.4, 0.05]
+    assert [row for row in story_rows if set(row) == {"value"}] == []
     level = rows_of(story.story(frame, reference=0.05))
     assert [row["value"] for row in level if set(row) == {"value"}] == [0.05]
 

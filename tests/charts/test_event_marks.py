@@ -44,8 +44,8 @@ def events(*rows: tuple[Any, ...], run_id: str | None = None) -> pl.DataFrame:
     full = [
         (r[0], r[2] if r[2:] else None, r[3] if r[3:] else None, r[1], "so it is", "detected") for r in rows
     ]
-    found = pl.DataFrame(full, schema=SCHEMA, orient="row")
-    return found if run_id is None else found.with_columns(run_id=pl.lit(run_id))
+    frame = pl.DataFrame(full, schema=SCHEMA, orient="row")
+    return frame if run_id is None else frame.with_columns(run_id=pl.lit(run_id))
 
 
 SOME = events((0, "collapse", 1), (3, "death", 1, 2), (4, "revival", 1, 2), (5, "unheard_of"))
@@ -110,18 +110,18 @@ def test_events_are_drawn_and_are_a_change_of_data_only(name: str) -> None:
 
 
 def test_a_symbol_has_a_shape_a_colour_and_words() -> None:
-    found = event_marks.mark_rows(events((10, "collapse", 3), (500, "death", 0, 7)), (0, 800)).to_dicts()
-    assert [row["event_step"] for row in found] == [10, 500]
-    assert [row["event_at"] for row in found] == ["step 10", "step 500"]
-    assert [row["event_words"] for row in found] == [
+    rows = event_marks.mark_rows(events((10, "collapse", 3), (500, "death", 0, 7)), (0, 800)).to_dicts()
+    assert [row["event_step"] for row in rows] == [10, 500]
+    assert [row["event_at"] for row in rows] == ["step 10", "step 500"]
+    assert [row["event_words"] for row in rows] == [
         "collapse in layer 3: so it is",
         "death of expert 7 in layer 0: so it is",
     ]
-    assert [row["event_shape"] for row in found] == [
+    assert [row["event_shape"] for row in rows] == [
         event_marks.GLYPHS[k].shape for k in ("collapse", "death")
     ]
-    assert [row["light"] for row in found] == [event_marks.GLYPHS[k].ink.light for k in ("collapse", "death")]
-    assert [row["event_count"] for row in found] == ["", ""]
+    assert [row["light"] for row in rows] == [event_marks.GLYPHS[k].ink.light for k in ("collapse", "death")]
+    assert [row["event_count"] for row in rows] == ["", ""]
 
 
 def test_a_mark_knows_the_next_one_in_its_row() -> None:
@@ -171,13 +171,13 @@ def test_several_runs_have_their_important_events_in_their_colours() -> None:
             events((5, "collapse"), run_id="elsewhere"),
         ]
     )
-    found = event_marks.mark_rows(both, (0, 800), styles).to_dicts()
-    assert [(row["event_run"], row["event_words"].split(":")[0]) for row in found] == [
+    rows = event_marks.mark_rows(both, (0, 800), styles).to_dicts()
+    assert [(row["event_run"], row["event_words"].split(":")[0]) for row in rows] == [
         ("one", "collapse in layer 0"),
         ("two", sentence("events.rule_change")),
     ]
-    assert [row["dark"] for row in found] == [style.ink.dark for style in styles]
-    assert found[0]["event_y"] < found[1]["event_y"], "marks at the same step do not cover each other"
+    assert [row["dark"] for row in rows] == [style.ink.dark for style in styles]
+    assert rows[0]["event_y"] < rows[1]["event_y"], "marks at the same step do not cover each other"
     alone = event_marks.mark_rows(both, (0, 800), styles[:1])
     assert alone["event_words"].to_list() == [
         "collapse in layer 0: so it is",

@@ -84,70 +84,73 @@ def cur(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     write(base / "runs", "inf", inf)
     with Index.open(base / "index.duckdb") as index:
         index.ingest([base / "runs"])
-        with index.cursor() as found:
-            yield found
+        with index.cursor() as cursor:
+            yield cursor
 
 
 def test_gradients_are_means_over_layers_with_their_range(cur: Any) -> None:
-    found = mechanism.router_gradients(cur, ["aux", "bias", "old"])
-    assert found.columns == [
+    gradients = mechanism.router_gradients(cur, ["aux", "bias", "old"])
+    assert gradients.columns == [
         *BIN,
         *(f"{name}{end}" for name in ("lm", "aux", "cosine") for end in ENDS),
         "samples",
     ]
-    rows = found.filter(pl.col("run_id") == "aux").to_dicts()
+    rows = gradients.filter(pl.col("run_id") == "aux").to_dicts()
     assert [r["last_step"] for r in rows] == [r["x"] for r in rows] == [0, 5, 10]
     assert [r["lm"] for r in rows] == [3, 8, 13]
     assert [(r["lm_min"], r["lm_max"]) for r in rows] == [(2, 4), (7, 9), (12, 14)]
     assert [r["aux"] for r in rows] == [2, 2, 2]
     # A gradient of zero has no direction: that layer is left out of the mean.
     assert [r["cosine"] for r in rows] == [-0.125, -0.125, -0.5]
-    (alone,) = found.filter(pl.col("run_id") == "bias").to_dicts()
+    (alone,) = gradients.filter(pl.col("run_id") == "bias").to_dicts()
     assert (alone["first_step"], alone["lm"], alone["aux"], alone["cosine"]) == (5, 1, None, None)
-    assert found.filter(pl.col("run_id") == "old").is_empty()
+    assert gradients.filter(pl.col("run_id") == "old").is_empty()
 
 
 def test_gradients_that_are_not_finite_are_counted_and_in_no_mean(cur: Any) -> None:
-    found = mechanism.router_gradients(cur, ["inf"])
-    assert found["lm"].to_list() == [None, 4, 4]
-    assert found["lm_max"].to_list() == [None, 4, 4]
-    assert found["lm_not_finite"].to_list() == [2, 1, 1]
-    text = words.gradient_norms(found, labels={"inf": "I"})
+    gradients = mechanism.router_gradients(cur, ["inf"])
+    assert gradients["lm"].to_list() == [None, 4, 4]
+    assert gradients["lm_max"].to_list() == [None, 4, 4]
+    assert gradients["lm_not_finite"].to_list() == [2, 1, 1]
+    text = words.gradient_norms(gradients, labels={"inf": "I"})
     assert sentence("captions.gradient_share", share="25.0 %", arm="I") in text
     assert sentence("captions.gradient_not_finite", values=4, arm="I") in text
-    drawn = [row for rows in charts.gradient_norms(found).to_dict()["datasets"].values() for row in rows]
+    drawn = [row for rows in charts.gradient_norms(gradients).to_dict()["datasets"].values() for row in rows]
     assert any(row.get("x") == 0.0 and row["value"] is None for row in drawn if "value" in row)
 
 
 def test_one_layer_and_few_bins(cur: Any) -> None:
-    found = mechanism.router_gradients(cur, ["aux"], layer=1, max_bins=2)
-    assert found.select("bin", "first_step", "last_step", "samples").rows() == [(0, 0, 5, 2), (1, 10, 10, 1)]
-    assert found["lm"].to_list() == [(4 + 9) / 2, 14]
-    assert found["lm_max"].to_list() == [9, 14]
+    gradients = mechanism.router_gradients(cur, ["aux"], layer=1, max_bins=2)
+    assert gradients.select("bin", "first_step", "last_step", "samples").rows() == [
+        (0, 0, 5, 2),
+        (1, 10, 10, 1),
+    ]
+    assert gradients["lm"].to_list() == [(4 + 9) / 2, 14]
+    assert gradients["lm_max"].to_list() == [9, 14]
 
 
 def test_margins_and_switched_shares(cur: Any) -> None:
-    found = mechanism.choices(cur, ["aux", "bias", "old"])
+    choice_figures = mechanism.choices(cur, ["aux", "bias", "old"])
     figures = [f"{name}{end}" for name in ("margin", "switched") for end in ENDS]
-    assert found.columns == [*BIN, *figures, "samples"]
-    aux = found.filter(pl.col("run_id") == "aux")
+    assert choice_figures.columns == [*BIN, *figures, "samples"]
+    aux = choice_figures.filter(pl.col("run_id") == "aux")
     assert aux["last_step"].to_list() == [0, 10]
     assert aux["margin"].to_list() == pytest.approx([0.2, 0.2])
     assert aux["switched"].to_list() == [None, None]
-    bias = found.filter(pl.col("run_id") == "bias")
+    bias = choice_figures.filter(pl.col("run_id") == "bias")
     # 64 tokens with two experts each.
     assert bias["switched"].to_list() == pytest.approx([(16 + 32) / 2 / 128, (16 + 42) / 2 / 128])
     assert bias["switched_max"].to_list() == pytest.approx([32 / 128, 42 / 128])
 
 
 def test_churn_is_that_of_the_metric(cur: Any) -> None:
-    found = mechanism.choice_churn(cur, ["aux", "bias", "old"])
-    assert found.columns == [*BIN, "churn", "churn_min", "churn_max", "chance"]
-    assert found.select("run_id", "bin", "first_step", "last_step").rows() == [
+    churn = mechanism.choice_churn(cur, ["aux", "bias", "old"])
+    assert churn.columns == [*BIN, "churn", "churn_min", "churn_max", "chance"]
+    assert churn.select("run_id", "bin", "first_step", "last_step").rows() == [
         ("bias", 1, 0, 4),
         ("bias", 2, 4, 11),
     ]
-    for row, (before, after) in zip(found.to_dicts(), [(0, 4), (4, 11)], strict=True):
+    for row, (before, after) in zip(churn.to_dicts(), [(0, 4), (4, 11)], strict=True):
         by_layer = metrics.churn(
             choices(before).transpose(1, 0, 2), choices(after).transpose(1, 0, 2), num_experts=4
         )
@@ -258,16 +261,16 @@ def test_a_rule_marks_what_chance_or_nothing_would_show(name: str, at: float) ->
 
 
 def test_words_about_gradients() -> None:
-    said = words.gradient_norms(GRADIENTS, labels=LABELS)
+    caption = words.gradient_norms(GRADIENTS, labels=LABELS)
     assert (
         sentence(
             "captions.gradient_share_short", share="25.0 %", arm="auxiliary loss α=0.01 (sequence scope)"
         )
-        in said
+        in caption
     )
-    assert sentence("captions.gradient_none", arm="no balancing") in said
+    assert sentence("captions.gradient_none", arm="no balancing") in caption
     # The third arm of the page has no gradients at all, and that is said too.
-    assert said.endswith(sentence("captions.not_recorded", arm="loss-free u=0.003"))
+    assert caption.endswith(sentence("captions.not_recorded", arm="loss-free u=0.003"))
     assert words.gradient_norms(GRADIENTS.clear(), labels=LABELS) == words.MISSING
     cosines = words.gradient_cosines(GRADIENTS, labels=LABELS)
     assert sentence("captions.cosine_mean", value="−0.10", arm="auxiliary loss") in cosines
@@ -276,7 +279,7 @@ def test_words_about_gradients() -> None:
 
 
 def test_words_about_choices() -> None:
-    said = words.choices(CHOICES, labels=LABELS)
+    caption = words.choices(CHOICES, labels=LABELS)
     assert (
         sentence(
             "captions.margins",
@@ -285,7 +288,7 @@ def test_words_about_choices() -> None:
             other_value="0.10",
             other="no balancing",
         )
-        in said
+        in caption
     )
     assert sentence("captions.switched_slots", share="25.0 %", arm="loss-free u=0.003") in words.switched(
         CHOICES, labels=LABELS

@@ -140,10 +140,10 @@ def test_an_interrupt_that_a_library_swallows_is_raised_again_and_a_cleanup_is_l
 @pytest.fixture
 def alarms() -> Iterator[list[int]]:
     """Alarms that a caller hears: the clock is set to 60 s, then every 7 s."""
-    heard: list[int] = []
-    handler = signal.signal(signal.SIGALRM, lambda number, frame: heard.append(number))
+    signals: list[int] = []
+    handler = signal.signal(signal.SIGALRM, lambda number, frame: signals.append(number))
     timer = signal.setitimer(signal.ITIMER_REAL, 60, 7)
-    yield heard
+    yield signals
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, *timer)

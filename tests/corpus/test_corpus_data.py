@@ -165,10 +165,10 @@ def test_repeated_and_empty_units_are_dropped() -> None:
 
 def test_selection_respects_the_cap_and_keeps_out_giants() -> None:
     units = [Unit(name=f"f{i:02d}", text="x" * 40) for i in range(60)] + [Unit(name="giant", text="y" * 200)]
-    chosen = select(units, 1000)
-    assert sum(unit.num_bytes for unit in chosen) == 1000
-    assert [unit.name for unit in chosen] == sorted(unit.name for unit in chosen)
-    assert "giant" not in {unit.name for unit in chosen}
+    selected = select(units, 1000)
+    assert sum(unit.num_bytes for unit in selected) == 1000
+    assert [unit.name for unit in selected] == sorted(unit.name for unit in selected)
+    assert "giant" not in {unit.name for unit in selected}
 
 
 @pytest.mark.parametrize("position", [0, 1000, -1])

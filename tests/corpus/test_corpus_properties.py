@@ -79,9 +79,9 @@ def test_split_is_fair_or_refused(sizes: list[int]) -> None:
 @given(sizes=st.lists(st.integers(1, 90), max_size=60), cap=st.integers(1, 2000))
 def test_selection_never_exceeds_its_cap(sizes: list[int], cap: int) -> None:
     units = [Unit(name=f"u{i}", text="x" * size) for i, size in enumerate(sizes)]
-    chosen = select(units, cap)
-    assert sum(unit.num_bytes for unit in chosen) <= cap
-    assert [unit for unit in units if unit in chosen] == chosen
+    selected = select(units, cap)
+    assert sum(unit.num_bytes for unit in selected) <= cap
+    assert [unit for unit in units if unit in selected] == selected
 
 
 @given(

@@ -135,7 +135,7 @@ def test_a_damaged_file_does_not_stop_the_others(tmp_path: Path) -> None:
     assert course.find("two") is None
 
 
-def asked(rule: str, facts: tuple[str, ...], bounds: tuple[float, ...] = ()) -> Prediction:
+def prediction_of(rule: str, facts: tuple[str, ...], bounds: tuple[float, ...] = ()) -> Prediction:
     return Prediction(question="?", options=("a", "b", "c"), rule=rule, facts=facts, bounds=bounds)
 
 
@@ -145,14 +145,14 @@ VALUES = {"x[]": 1.0, "y[]": -2.0, "z[]": 0.0, "w[]": 5.0}
 @pytest.mark.parametrize(
     ("prediction", "right"),
     [
-        (asked("largest", ("x[]", "y[]", "z[]")), 0),
-        (asked("smallest", ("x[]", "y[]", "z[]")), 1),
-        (asked("between", ("x[]",), (1, 5)), 1),
-        (asked("between", ("w[]",), (1, 5)), 2),
-        (asked("between", ("z[]",), (1, 5)), 0),
-        (asked("sign", ("y[]",)), 0),
-        (asked("sign", ("z[]",)), 1),
-        (asked("sign", ("x[]",)), 2),
+        (prediction_of("largest", ("x[]", "y[]", "z[]")), 0),
+        (prediction_of("smallest", ("x[]", "y[]", "z[]")), 1),
+        (prediction_of("between", ("x[]",), (1, 5)), 1),
+        (prediction_of("between", ("w[]",), (1, 5)), 2),
+        (prediction_of("between", ("z[]",), (1, 5)), 0),
+        (prediction_of("sign", ("y[]",)), 0),
+        (prediction_of("sign", ("z[]",)), 1),
+        (prediction_of("sign", ("x[]",)), 2),
     ],
 )
 def test_the_rule_finds_the_right_option(prediction: Prediction, right: int) -> None:
@@ -222,7 +222,7 @@ def test_prediction_of_an_unknown_fact_is_not_swallowed() -> None:
         raise ConfigError("fact", fact, "is not known", "choose another")
 
     with pytest.raises(ConfigError):
-        asked("largest", ("x[]", "y[]", "z[]")).right(unknown)
+        prediction_of("largest", ("x[]", "y[]", "z[]")).right(unknown)
 
 
 @pytest.mark.parametrize(

@@ -92,11 +92,11 @@ def test_an_unknown_experiment_is_one_sentence() -> None:
 def test_every_experiment_is_documented_with_its_claims_and_pairs() -> None:
     docs = (Path(__file__).parents[2] / "docs" / "evidence.md").read_text(encoding="utf-8")
     for experiment in EXPERIMENTS.values():
-        asked = [c.id for c in CLAIMS if any(one.experiment == experiment.id for one in c.comparisons)]
+        claim_ids = [c.id for c in CLAIMS if any(one.experiment == experiment.id for one in c.comparisons)]
         cells = (
             f"`{experiment.id}`",
             experiment.title,
-            ", ".join(asked) or "–",
+            ", ".join(claim_ids) or "–",
             len(experiment.arms),
             experiment.pairs["quick"],
             experiment.priority,

@@ -37,9 +37,9 @@ def result_of(claim: str, rows: dict[str, Row]) -> ClaimResult:
 
 
 def test_without_rows_nothing_is_judged() -> None:
-    found = report.evaluate({})
-    assert {result.verdict for result in found} == {NOT_RUN, NOT_TESTABLE}
-    assert report.counts(found) == {**dict.fromkeys(VERDICTS, 0), NOT_RUN: len(CLAIMS) - 3, NOT_TESTABLE: 3}
+    results = report.evaluate({})
+    assert {result.verdict for result in results} == {NOT_RUN, NOT_TESTABLE}
+    assert report.counts(results) == {**dict.fromkeys(VERDICTS, 0), NOT_RUN: len(CLAIMS) - 3, NOT_TESTABLE: 3}
 
 
 @pytest.mark.parametrize(("gap", "verdict"), [(0.1, SUPPORTED), (-0.1, CONTRADICTED), (0.0, NOT_RESOLVED)])
@@ -66,13 +66,13 @@ def test_four_pairs_are_not_run() -> None:
 
 
 def test_a_claim_that_is_not_run_shows_no_effect() -> None:
-    found = result_of("X5", raw_scores(0.2, pairs=4))
-    assert found.main is not None
-    assert found.main.effect is not None
-    assert (found.effect, found.to_dict()["effect"], found.to_dict()["interval"]) == (None, None, None)
-    found = result_of("X5", raw_scores(0.2, pairs=5))
-    assert found.main is not None
-    assert found.effect is found.main.effect
+    result = result_of("X5", raw_scores(0.2, pairs=4))
+    assert result.main is not None
+    assert result.main.effect is not None
+    assert (result.effect, result.to_dict()["effect"], result.to_dict()["interval"]) == (None, None, None)
+    result = result_of("X5", raw_scores(0.2, pairs=5))
+    assert result.main is not None
+    assert result.effect is result.main.effect
 
 
 def test_fewer_pairs_than_planned_are_interim() -> None:
@@ -129,15 +129,15 @@ def test_a_missing_metric_is_no_value() -> None:
 
 
 def test_the_json_form_has_what_scripts_need() -> None:
-    found = [result.to_dict() for result in report.evaluate(raw_scores(0.1))]
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    by_id = {entry["id"]: entry for entry in found}
+    entries = [result.to_dict() for result in report.evaluate(raw_scores(0.1))]
+    assert json.loads(json.dumps(entries, allow_nan=False)) == entries
+    by_id = {entry["id"]: entry for entry in entries}
     known, unknown = by_id["X5"], by_id["A1"]
     assert known["verdict"] == SUPPORTED
     assert known["interval"][0] < known["effect"] < known["interval"][1] < 0
     assert (known["seeds"], known["scale"]) == (8, "quick")
     assert (unknown["effect"], unknown["interval"], unknown["seeds"]) == (None, None, 0)
-    assert [entry["id"] for entry in found] == [claim.id for claim in CLAIMS]
+    assert [entry["id"] for entry in entries] == [claim.id for claim in CLAIMS]
 
 
 def test_steps_ahead_begin_after_the_warm_up() -> None:

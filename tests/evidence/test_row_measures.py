@@ -33,17 +33,17 @@ def test_churn_counts_changed_experts_from_probe_to_probe(
     config = tiny().with_settings({"training.probe_tokens": 64})
     folder = RunFolder(train_run(config, tmp_path, run_id="probed").path)
     rows = folder.read("probe_scores")
-    chosen = {
+    experts_of = {
         (step, layer, token): set(experts)
         for step, layer, token, experts in rows.select(
             "step", "layer", "token", "selected_experts"
         ).iter_rows()
     }
-    steps = sorted({step for step, _, _ in chosen})
+    steps = sorted({step for step, _, _ in experts_of})
     changed = total = 0
     for before, after in pairwise(steps):
-        for layer, token in {(layer, token) for step, layer, token in chosen if step == after}:
-            changed += len(chosen[after, layer, token] - chosen[before, layer, token])
+        for layer, token in {(layer, token) for step, layer, token in experts_of if step == after}:
+            changed += len(experts_of[after, layer, token] - experts_of[before, layer, token])
             total += config.model.top_k
     assert len(steps) > 2
     assert 0 < changed < total

@@ -255,8 +255,8 @@ def test_recorded_runs_are_collected_without_training(settings: runner.Settings,
     more = {"training.sequence_load_interval": 2, "training.gradient_probe_interval": 5}
     train_run(config.with_settings(more), tmp_path / "shipped", run_id="theirs")
     train_run(config.with_setting("training.learning_rate", 1e-3), tmp_path / "shipped", run_id="other")
-    found = list(runner.collect(experiments, settings, tmp_path / "shipped"))
-    assert [(outcome.run.arm, outcome.problem) for outcome in found] == [("global_1", "")]
+    collected = list(runner.collect(experiments, settings, tmp_path / "shipped"))
+    assert [(outcome.run.arm, outcome.problem) for outcome in collected] == [("global_1", "")]
     rows = read_rows(settings.results)
     (trained,) = outcomes(EXPERIMENTS["normalisation"], settings)
     assert trained.run.arm == "raw_1"

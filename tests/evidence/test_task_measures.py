@@ -70,20 +70,20 @@ def test_lengths_are_factors_of_the_training_length() -> None:
         row("bucket", 512, first=256, excess=0.3),
         row("domain", 512, domain="cpp", excess=0.4),
     )
-    found = of_long_context(None, results, "quick")  # type: ignore[arg-type]
-    assert found["excess_8x"] == 0.5
-    assert found["excess_growth"] == pytest.approx(0.3)
-    assert found["max_vio_growth"] == pytest.approx(0.3)
-    assert found["eplb_gain"] == pytest.approx(-0.4)
-    assert found["excess_8x_from_4x"] == 0.3
-    assert found["excess_8x_cpp"] == 0.4
-    assert 9.0 not in found.values()
+    measures = of_long_context(None, results, "quick")  # type: ignore[arg-type]
+    assert measures["excess_8x"] == 0.5
+    assert measures["excess_growth"] == pytest.approx(0.3)
+    assert measures["max_vio_growth"] == pytest.approx(0.3)
+    assert measures["eplb_gain"] == pytest.approx(-0.4)
+    assert measures["excess_8x_from_4x"] == 0.3
+    assert measures["excess_8x_cpp"] == 0.4
+    assert 9.0 not in measures.values()
 
 
 def test_a_length_that_the_text_does_not_reach_has_no_growth() -> None:
     results = long_result(length_row(64, 0.7, 0.2), length_row(128, 0.8, None))
-    found = of_long_context(None, results, "quick")  # type: ignore[arg-type]
-    assert (found["excess_2x"], found["excess_growth"], found["eplb_gain"]) == (None, None, None)
+    measures = of_long_context(None, results, "quick")  # type: ignore[arg-type]
+    assert (measures["excess_2x"], measures["excess_growth"], measures["eplb_gain"]) == (None, None, None)
 
 
 @pytest.mark.parametrize(("steps", "target"), [(200, 4.8), (50, 5.6), (12, 6.2)])

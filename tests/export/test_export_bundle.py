@@ -125,8 +125,8 @@ def test_runs_are_those_that_the_statements_ask_for() -> None:
 
 
 def test_a_statement_asked_twice_is_written_once() -> None:
-    found = by_sql(first())
-    assert [(sql, len(given)) for sql, given in found] == [("SELECT 1\n  AS one", 2), ("SELECT 2", 1)]
+    statements = by_sql(first())
+    assert [(sql, len(given)) for sql, given in statements] == [("SELECT 1\n  AS one", 2), ("SELECT 2", 1)]
     assert tidy_sql("SELECT a\n      FROM b\n        WHERE c") == "SELECT a\nFROM b\n  WHERE c"
 
 

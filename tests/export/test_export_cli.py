@@ -42,9 +42,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def failing(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     assert main(["export", *map(str, arguments)]) == 2
-    said = capsys.readouterr().err.strip()
-    assert said.startswith("explorer export: ")
-    return said.splitlines()[-1]
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("explorer export: ")
+    return message.splitlines()[-1]
 
 
 def test_a_bundle_of_two_runs(runs: Path, tmp_path: Path) -> None:
@@ -162,8 +162,8 @@ def test_nothing_is_overwritten_unless_asked_for(
 def test_a_wrong_input_is_one_sentence(
     runs: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], parts: list[str]
 ) -> None:
-    said = failing(capsys, *arguments, "--runs", runs)
-    assert all(part in said for part in parts), said
+    message = failing(capsys, *arguments, "--runs", runs)
+    assert all(part in message for part in parts), message
 
 
 def test_a_folder_of_runs_that_is_none_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,9 +193,9 @@ def test_an_index_that_another_process_holds_is_no_obstacle(
         assert process.stdout.readline() == b"held\n"
         arguments = ["--runs", str(runs), "--view", "replay", "--list"]
         assert main(["export", *arguments]) == 0
-        said = capsys.readouterr()
-        assert "replay-heatmap" in said.out
-        assert "explorer export: " in said.err
+        output = capsys.readouterr()
+        assert "replay-heatmap" in output.out
+        assert "explorer export: " in output.err
     finally:
         process.kill()
         process.wait()

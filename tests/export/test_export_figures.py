@@ -24,9 +24,9 @@ from explorer.queries.statements import Statement
 
 
 def media_box(pdf: bytes) -> tuple[float, float]:
-    found = re.search(rb"/MediaBox ?\[0 0 ([\d.]+) ([\d.]+)\]", pdf)
-    assert found
-    return float(found[1]), float(found[2])
+    match = re.search(rb"/MediaBox ?\[0 0 ([\d.]+) ([\d.]+)\]", pdf)
+    assert match
+    return float(match[1]), float(match[2])
 
 
 def png_size(png: bytes) -> tuple[int, int, float]:

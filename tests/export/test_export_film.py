@@ -20,19 +20,19 @@ def made(steps: int = 120, experts: int = 4) -> Film:
 
 def pictures(content: bytes) -> list[tuple[Image.Image, int]]:
     image = Image.open(io.BytesIO(content))
-    found = []
+    frames = []
     for number in range(image.n_frames):
         image.seek(number)
-        found.append((image.convert("RGB"), image.info["duration"]))
-    return found
+        frames.append((image.convert("RGB"), image.info["duration"]))
+    return frames
 
 
 def test_it_loops_and_rests_at_its_end() -> None:
     content = film.gif(made())
     assert Image.open(io.BytesIO(content)).info["loop"] == 0
-    found = pictures(content)
-    assert 40 <= len(found) <= 60
-    assert found[-1][1] > 10 * found[0][1]
+    frames = pictures(content)
+    assert 40 <= len(frames) <= 60
+    assert frames[-1][1] > 10 * frames[0][1]
     assert len(content) < 3_000_000
 
 
@@ -56,15 +56,15 @@ def test_colours_are_those_of_the_loads(dark: bool) -> None:
     early, late = film.LEFT + 40, film.RIGHT - 60
     # Expert 0 has 40 of 70 tokens: 2.3 times its share; later 40 of 60.
     overloaded = film._colours(np.array([40 * 4 / 70]), dark, scales.stops())[0]
-    found = last.getpixel((early, film.TOP + row // 2))
-    assert max(abs(int(a) - int(b)) for a, b in zip(found, overloaded, strict=True)) <= 6
+    colour = last.getpixel((early, film.TOP + row // 2))
+    assert max(abs(int(a) - int(b)) for a, b in zip(colour, overloaded, strict=True)) <= 6
     assert close(last.getpixel((late, film.TOP + row + row // 2)), theme.DEAD.pick(dark))
     assert not close(last.getpixel((early, film.TOP + row + row // 2)), theme.DEAD.pick(dark))
 
 
 def test_what_was_not_played_yet_is_blank() -> None:
-    found = pictures(film.gif(made()))
-    middle = found[len(found) // 2][0]
+    frames = pictures(film.gif(made()))
+    middle = frames[len(frames) // 2][0]
     assert close(middle.getpixel((film.RIGHT - 20, film.TOP + 20)), theme.file_background(False))
 
 

@@ -141,9 +141,9 @@ def test_the_sql_gives_the_rows(files: Path) -> None:
     assert isinstance(claim, Panel)
     (statement,) = claim.statements
     sql = statement.sql.replace("data/evidence", str(files))
-    found = duckdb.execute(sql, dict(statement.params)).fetchall()
-    assert len(found) == 16
-    assert {row[0] for row in found} == {"normalisation"}
+    rows = duckdb.execute(sql, dict(statement.params)).fetchall()
+    assert len(rows) == 16
+    assert {row[0] for row in rows} == {"normalisation"}
 
 
 def test_new_rows_are_new_panels(files: Path) -> None:

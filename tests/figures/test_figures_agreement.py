@@ -61,7 +61,7 @@ def arms_of(runs: dict[str, Run], *names: str) -> ArmSet:
     return ArmSet.of_runs([runs[name] for name in dict.fromkeys(names)])
 
 
-def chosen(step: int, layer: int, *, biased: bool, hold=float) -> list[list[int]]:
+def experts_of(step: int, layer: int, *, biased: bool, hold=float) -> list[list[int]]:
     """The experts of every token as loops find them; hold: how the bias is stored."""
     bias_LE = rule_biases(random_counts(25, 2, 8))[step]
     record = probe_record(step, bias_LE if biased else None, 2, 8, 2)
@@ -96,8 +96,8 @@ def test_every_number_is_that_of_the_loops(store: OpenStore, runs: dict[str, Run
     table = panel(agreement.by_layer(store, arms, settings)).table
     assert table is not None
     for row in table.to_dicts():
-        one = chosen(first.step, row["layer"], biased=first.run_id == "free")
-        other = chosen(
+        one = experts_of(first.step, row["layer"], biased=first.run_id == "free")
+        other = experts_of(
             second.step,
             row["layer"],
             biased=second.run_id == "free" and second.bias != "none",
@@ -137,14 +137,14 @@ def test_over_the_probes_each_point_is_a_comparison_of_its_own(
     assert table is not None
     assert table["step"].unique().sort().to_list() == [2, 12, 24]
     for row in table.to_dicts():
-        one, other = (chosen(row["step"], row["layer"], biased=biased) for biased in (True, False))
+        one, other = (experts_of(row["step"], row["layer"], biased=biased) for biased in (True, False))
         assert row["shared"] == slow.counts(one, other, 8)["shared"]
     probes = TwoRoutings(first=Side(run_id="free", step=24), second=Side(run_id="free", step=2), layer=0)
     fixed = panel(agreement.at_probes(store, arms_of(runs, "free"), probes)).table
     assert fixed is not None
     # Every probe against the first side: the last agrees with itself.
     for row in fixed.to_dicts():
-        one, other = (chosen(step, row["layer"], biased=True) for step in (24, row["step"]))
+        one, other = (experts_of(step, row["layer"], biased=True) for step in (24, row["step"]))
         assert row["shared"] == slow.counts(one, other, 8)["shared"]
     assert fixed.filter(pl.col("step") == 24)["overlap"].to_list() == [1.0, 1.0]
 

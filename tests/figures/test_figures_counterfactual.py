@@ -61,7 +61,7 @@ def recorded(step: int, layer: int) -> tuple[list[list[float]], np.ndarray, list
     ids=["proportional", "K", "sequences", "quantile", "groups", "bf16"],
 )
 def test_every_number_is_that_of_the_loops(store: OpenStore, runs: list[Run], query, changed) -> None:
-    scores, bias, chosen = recorded(12, 1)
+    scores, bias, before = recorded(12, 1)
     panels = questions(store, runs, run="free", probe="12", layer="1", what_u="5e-2", what_n="10", **query)
     top_k = changed.pop("top_k", 2)
     path, loads, after = slow.replay(
@@ -77,12 +77,12 @@ def test_every_number_is_that_of_the_loops(store: OpenStore, runs: list[Run], qu
     assert replayed == pytest.approx(np.array(path), abs=5e-6)
     table = panel_of(store, panels["loads"]).table
     assert table is not None
-    for name, rows in (("recorded", chosen), ("replayed", after)):
+    for name, rows in (("recorded", before), ("replayed", after)):
         counts = [sum(e in row for row in rows) for e in range(8)]
         assert table.filter(pl.col("routing") == name)["tokens"].to_list() == counts
     swaps = panel_of(store, panels["swaps"]).table
     assert swaps is not None
-    want = formats.counts(chosen, after, 8)["swaps"]
+    want = formats.counts(before, after, 8)["swaps"]
     assert swaps["tokens"].to_list() == [n for row in want for n in row]
 
 

@@ -22,7 +22,7 @@ STEPS, EXPERTS = 12, 4
 def run(balancer: str) -> Run:
     """What the counting reads of a run."""
     config = replace(get_preset("standard"), balancer=BalancerConfig.parse(balancer)).to_dict()
-    found = SimpleNamespace(
+    fake_run = SimpleNamespace(
         config=json.dumps(config),
         balancer=balancer,
         last_step=STEPS - 1,
@@ -30,7 +30,7 @@ def run(balancer: str) -> Run:
         layers=range(1),
         version=(),
     )
-    return cast(Run, found)
+    return cast(Run, fake_run)
 
 
 def reproduced_updates(matrix: LoadMatrix, balancer: str) -> tuple[int, int]:

@@ -28,8 +28,8 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OpenStore
     with Index.open(folder / "index.duckdb") as index:
         index.ingest([folder])
         with index.cursor() as cur:
-            (found,) = [run_from_row(row) for row in list_runs(cur).to_dicts()]
-        yield OpenStore(index), ArmSet.of([Arm(token="run", label="loss-free", runs=(found,))])
+            (indexed_run,) = [run_from_row(row) for row in list_runs(cur).to_dicts()]
+        yield OpenStore(index), ArmSet.of([Arm(token="run", label="loss-free", runs=(indexed_run,))])
 
 
 def test_loads_by_domain_name_their_layer_and_seed(opened: tuple[OpenStore, ArmSet]) -> None:

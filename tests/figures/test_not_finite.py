@@ -105,8 +105,8 @@ def cur(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.mark.parametrize("word", VALUES)
 def test_a_loss_that_is_not_finite_is_an_event(cur: Any, word: str) -> None:
-    found = events.events(cur, f"two-{word.replace(' ', '-')}").select("step", "kind", "detail").rows()
-    assert found == [
+    event_rows = events.events(cur, f"two-{word.replace(' ', '-')}").select("step", "kind", "detail").rows()
+    assert event_rows == [
         (70, "loss_not_finite", sentence("events.loss_not_finite", value=word, steps=2, until=72))
     ]
 
@@ -164,7 +164,7 @@ def test_one_value_does_not_blank_the_bins_of_a_long_run(cur: Any) -> None:
 
 def test_a_bias_that_is_not_finite_is_named_and_no_extreme(cur: Any) -> None:
     frame = biases.bias_trajectories(cur, "odd-biases", 0)
-    found = events.events(cur, "odd-biases").select("step", "layer", "expert", "kind", "detail").rows()
+    event_rows = events.events(cur, "odd-biases").select("step", "layer", "expert", "kind", "detail").rows()
     assert captions.bias_trajectories(frame) == sentence(
         "captions.bias_finite_span",
         step=119,
@@ -177,7 +177,7 @@ def test_a_bias_that_is_not_finite_is_named_and_no_extreme(cur: Any) -> None:
         way=3,
     )
     assert extremes(frame) == [0, 1]
-    assert found == [
+    assert event_rows == [
         (20, 0, 3, "bias_not_finite", sentence("events.bias_infinite", steps=1, until=21)),
         (50, 0, 2, "bias_not_finite", sentence("events.bias_nan_to_the_end", steps=70)),
     ]

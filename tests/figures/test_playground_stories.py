@@ -30,9 +30,9 @@ def final(simulation: Simulation) -> float:
 
 
 def steps(simulation: Simulation, after: int = 0) -> int:
-    found = summary.steps_to_balance(simulation, after)
-    assert found is not None
-    return found
+    num_steps = summary.steps_to_balance(simulation, after)
+    assert num_steps is not None
+    return num_steps
 
 
 def sign_or_proportional(a: Simulation, b: Simulation) -> None:

@@ -132,9 +132,9 @@ def test_loads_that_leave_the_band_again_are_not_said_to_stay() -> None:
 
 def test_every_way_of_nearing_the_band_occurs() -> None:
     """The property above would hold for settings that never leave it."""
-    said = [words.band(run_of(SMALL, *case)) for case in CASES]
+    texts = [words.band(run_of(SMALL, *case)) for case in CASES]
     for part in ("never come", "and stay there", sentence("theory.band_does_not_stay"), "but leave again"):
-        assert any(part in text for text in said), part
+        assert any(part in text for text in texts), part
 
 
 def test_exact_ties_of_the_quantile_rule_are_no_violations() -> None:

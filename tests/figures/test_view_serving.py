@@ -92,12 +92,12 @@ def test_an_address_opens_every_panel_and_says_itself_again(opened: tuple[OpenSt
 def test_windows_are_consecutive_steps_and_held_out_texts(opened: tuple[OpenStore, list[Run]]) -> None:
     store, runs = opened
     run = next(run for run in runs if run.run_id == "one")
-    found = windows(Trace(store), run, 3)
-    assert list(found) == ["1", "2", "3", "held-out", "held-out austen", "held-out python"]
-    assert [found[key].label for key in "123"] == ["steps 0–13", "steps 14–26", "steps 27–39"]
-    assert found["2"].tokens.tolist() == counts_of()[14:27].tolist()
-    both = found["held-out austen"].counts + found["held-out python"].counts
-    assert found["held-out"].counts.tolist() == both.tolist()
+    loads_by_window = windows(Trace(store), run, 3)
+    assert list(loads_by_window) == ["1", "2", "3", "held-out", "held-out austen", "held-out python"]
+    assert [loads_by_window[key].label for key in "123"] == ["steps 0–13", "steps 14–26", "steps 27–39"]
+    assert loads_by_window["2"].tokens.tolist() == counts_of()[14:27].tolist()
+    both = loads_by_window["held-out austen"].counts + loads_by_window["held-out python"].counts
+    assert loads_by_window["held-out"].counts.tolist() == both.tolist()
 
 
 def test_coverage_persistence_and_strips(opened: tuple[OpenStore, list[Run]]) -> None:
@@ -146,8 +146,8 @@ def test_levels_slots_and_modelled_time(opened: tuple[OpenStore, list[Run]]) -> 
     assert times is not None
     for layer, row in enumerate(times.to_dicts()):
         batches = second[:, layer].tolist()
-        for name, chosen in (("before", list(range(EXPERTS))), ("after", slots[layer])):
-            longest = sum(max(slow_gpu_loads(chosen, counts, 4)) for counts in batches)
+        for name, layout in (("before", list(range(EXPERTS))), ("after", slots[layer])):
+            longest = sum(max(slow_gpu_loads(layout, counts, 4)) for counts in batches)
             assert row[name] == pytest.approx(longest / (second[:, layer].sum() / 4))
         assert row["hindsight"] >= 1
     assert panels["serving_planned"].finding.startswith("Layer 1, ")
@@ -279,8 +279,8 @@ def test_the_published_example_of_eplb_on_the_page(tmp_path: Path) -> None:
             panels = answers((OpenStore(index), runs), windows=2, layer=layer, **layout)
             table = panels["serving_planned"].table
             assert table is not None
-            found = [sorted(table.filter(gpu=gpu)["expert"]) for gpu in range(8)]
-            assert found == [sorted(PUBLISHED[layer][2 * gpu : 2 * gpu + 2]) for gpu in range(8)]
+            experts_by_gpu = [sorted(table.filter(gpu=gpu)["expert"]) for gpu in range(8)]
+            assert experts_by_gpu == [sorted(PUBLISHED[layer][2 * gpu : 2 * gpu + 2]) for gpu in range(8)]
             assert table["node"].to_list() == [gpu // 4 for gpu in table["gpu"]]
             levels = panels["serving_levels"].table
             assert levels is not None
@@ -320,11 +320,11 @@ def test_batch_panels_follow_from_the_recorded_logits(opened: tuple[OpenStore, l
             used, weights = [], []
             for start in starts:
                 rows = range(start, start + size)
-                chosen = [sorted(range(8), key=lambda e, t=t: -compared[t][e])[:k] for t in rows]
-                used.append(len({e for row in chosen for e in row}))
+                selected = [sorted(range(8), key=lambda e, t=t: -compared[t][e])[:k] for t in rows]
+                used.append(len({e for row in selected for e in row}))
                 full = [sorted(range(8), key=lambda e, t=t: -compared[t][e])[:2] for t in rows]
                 weights += [
-                    slow_divergence(scores[t], a, b) for t, a, b in zip(rows, chosen, full, strict=True)
+                    slow_divergence(scores[t], a, b) for t, a, b in zip(rows, selected, full, strict=True)
                 ]
             name = "full routing, k = 2" if k == 2 else f"static k = {k}"
             row = table.filter(policy=name, batch=size).row(0, named=True)
@@ -335,9 +335,9 @@ def test_batch_panels_follow_from_the_recorded_logits(opened: tuple[OpenStore, l
 
 
 def slow_divergence(scores: np.ndarray, first: list[int], second: list[int]) -> float:
-    def mixture(chosen: list[int]) -> list[float]:
-        total = sum(scores[e] for e in chosen)
-        return [scores[e] / total if e in chosen else 0.0 for e in range(len(scores))]
+    def mixture(experts: list[int]) -> list[float]:
+        total = sum(scores[e] for e in experts)
+        return [scores[e] / total if e in experts else 0.0 for e in range(len(scores))]
 
     p, q = mixture(first), mixture(second)
     middle = [(a + b) / 2 for a, b in zip(p, q, strict=True)]

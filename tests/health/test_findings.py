@@ -39,9 +39,9 @@ def test_collapse_names_its_layer_and_first_step(tmp_path: Path) -> None:
     counts[60:, 1, 2:5] = K * T // 3
     counts[60:, 1, 5] = K * T - 3 * (K * T // 3)
     path = record(tmp_path, counts, None, balancer="aux_loss")
-    found = [finding for finding in findings_of(path) if finding.kind == "collapse"]
-    assert [(finding.layer, finding.first_step) for finding in found] == [(1, 60)]
-    assert found[0].counts["effective_experts"] == pytest.approx(3, abs=0.1)
+    findings = [finding for finding in findings_of(path) if finding.kind == "collapse"]
+    assert [(finding.layer, finding.first_step) for finding in findings] == [(1, 60)]
+    assert findings[0].counts["effective_experts"] == pytest.approx(3, abs=0.1)
 
 
 def test_a_layer_that_recovered_is_not_collapsed(tmp_path: Path) -> None:
@@ -345,10 +345,10 @@ def test_a_layer_that_differs(tmp_path: Path) -> None:
     offsets = np.random.default_rng(3).normal(scale=0.1, size=(6, E))
     offsets[4] = [4, 0, 0, 0, 0, 0, 0, 0]
     path = write(tmp_path, Router(layers=6, update=None, offsets=offsets), balancer="aux_loss")
-    found = findings_of(path)
+    findings = findings_of(path)
     # Its expert 0 is why it differs.
-    assert [(finding.kind, finding.layer) for finding in found] == [("hot_expert", 4), ("odd_layer", 4)]
-    assert found[0].counts["expert"] == 0
+    assert [(finding.kind, finding.layer) for finding in findings] == [("hot_expert", 4), ("odd_layer", 4)]
+    assert findings[0].counts["expert"] == 0
 
 
 def test_no_layer_differs_where_all_are_uneven(tmp_path: Path) -> None:

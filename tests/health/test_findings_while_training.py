@@ -28,14 +28,14 @@ def fed(health: LiveHealth, steps: range, tokens_LE: np.ndarray = COLLAPSED) -> 
 def test_a_finding_is_said_once_when_two_checks_have_it() -> None:
     health = LiveHealth(INFO)
     assert fed(health, range(live.WARM_UP_STEPS)) == []
-    said = fed(health, range(300, 310))
-    assert [line.split(":")[1].split(" (")[0] for line in said] == [
+    warnings = fed(health, range(300, 310))
+    assert [line.split(":")[1].split(" (")[0] for line in warnings] == [
         " collapse",
         " dead_experts",
         " no_balancing",
     ]
-    assert said[0].startswith("health: collapse: Layer 0 has collapsed since step ")
-    assert " Try: " in said[0]
+    assert warnings[0].startswith("health: collapse: Layer 0 has collapsed since step ")
+    assert " Try: " in warnings[0]
     assert fed(health, range(310, 320)) == []
 
 
@@ -76,8 +76,8 @@ def test_the_reporter_says_it_after_its_line_and_survives_a_failing_check(
     reporter = Reporter(INFO.layout, Notices(), 0.0, health=Health())
     for step in range(4):
         reporter.add(step, LoadRecord(step=step, tokens_LE=EVEN))
-    said = [line for line in capsys.readouterr().err.splitlines() if "health" in line]
-    assert said == [
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "health" in line]
+    assert warnings == [
         "[explorer] step 0: health: a",
         "[explorer] step 2: health is not checked any more (ValueError: broken)",
     ]
@@ -89,9 +89,9 @@ def test_a_recorder_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFix
             rec.log(step, tokens_per_expert=COLLAPSED)
             while not rec._queue.empty():
                 pass
-    said = [line for line in capsys.readouterr().err.splitlines() if "health: " in line]
-    assert len(said) == 3
-    assert "health: collapse: Layer 0" in said[0]
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "health: " in line]
+    assert len(warnings) == 3
+    assert "health: collapse: Layer 0" in warnings[0]
 
 
 def test_the_checks_are_found_by_their_name() -> None:

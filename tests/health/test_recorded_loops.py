@@ -18,8 +18,8 @@ L, E, K = 2, 64, 2
 def uniform_counts(num_tokens: int, steps: int = 200, width: int = E) -> np.ndarray:
     """[S, L, E] of a router without any preference."""
     scores = np.random.default_rng(3).random((steps, L, num_tokens, width))
-    chosen = scores.argpartition(K - 1, axis=-1)[..., :K].reshape(steps, L, -1)
-    return (chosen[..., None] == np.arange(width)).sum(-2)
+    expert_ids = scores.argpartition(K - 1, axis=-1)[..., :K].reshape(steps, L, -1)
+    return (expert_ids[..., None] == np.arange(width)).sum(-2)
 
 
 def recorded(path: Path, counts: np.ndarray, tokens: int | None = None, **settings: Any) -> Path:
@@ -57,12 +57,12 @@ def test_chance_is_that_of_random_numbers(load: float, width: int) -> None:
     assert max_vio_by_chance(load, width) == pytest.approx(shares.max(-1).mean() * width - 1, rel=0.05)
 
 
-@pytest.mark.parametrize(("factor", "found"), [(1, set()), (2, {"bad_counts"})])
+@pytest.mark.parametrize(("factor", "expected"), [(1, set()), (2, {"bad_counts"})])
 def test_counts_are_held_against_the_tokens_that_the_loop_states(
-    tmp_path: Path, factor: int, found: set[str]
+    tmp_path: Path, factor: int, expected: set[str]
 ) -> None:
     path = recorded(tmp_path, uniform_counts(512, steps=40) * factor, 512)
-    assert kinds(path) == found
+    assert kinds(path) == expected
     assert RunFolder(path).info.tokens_per_step == 512
 
 

@@ -53,9 +53,9 @@ def test_the_warm_up_of_an_engine_is_left_out(
 ) -> None:
     run = import_one(real(name), tmp_path, **options)
     assert round(float(max_vio(loads_of(run)[0, 0])), 2) == without
-    found = entry(run, "warm_up")
-    assert found["counts"]["rows"] == rows
-    assert f"MaxVio {without:.2f} without them, {including:.2f} with them" in found["sentence"]
+    warm_up = entry(run, "warm_up")
+    assert warm_up["counts"]["rows"] == rows
+    assert f"MaxVio {without:.2f} without them, {including:.2f} with them" in warm_up["sentence"]
     kept = import_one(real(name), tmp_path, warm_up="keep", **options)
     assert round(float(max_vio(loads_of(kept)[0, 0])), 2) == including
 

@@ -43,8 +43,8 @@ def test_a_warm_up_has_at_least_sixteen_identical_rows(rows: int, tmp_path: Path
     routes = random_routes(tokens=40)
     block = np.tile(routes[:1], (rows - 1, 1, 1))
     run = import_routes(np.concatenate([block, routes]), tmp_path)
-    found = entries(run, "warm_up")
-    assert len(found) == (L if rows == 16 else 0)
+    warm_ups = entries(run, "warm_up")
+    assert len(warm_ups) == (L if rows == 16 else 0)
     assert loads_of(run).sum() == (39 if rows == 16 else 40 + 14) * L * K
 
 
@@ -53,9 +53,9 @@ def test_a_block_in_the_middle_is_found_across_chunks(tmp_path: Path) -> None:
     routes[4000:4300] = routes[4000]
     path = write_lines(tmp_path / "moe_routes.jsonl", route_records(routes))
     run = import_one(path, tmp_path, num_experts=E)
-    found = entry(run, "warm_up")
-    assert found["counts"]["rows"] == 300
-    assert found["place"] == "row 4000"
+    warm_up = entry(run, "warm_up")
+    assert warm_up["counts"]["rows"] == 300
+    assert warm_up["place"] == "row 4000"
     expected = counts_of(np.concatenate([routes[:4000], routes[4300:]]))
     np.testing.assert_array_equal(loads_of(run), expected)
 
@@ -178,10 +178,10 @@ def test_a_layer_without_rows_is_named_with_its_totals(tmp_path: Path) -> None:
     counts = random_counts()
     rows = long_frame(counts).filter(~((pl.col("step") == 1) & (pl.col("layer") == 0)))
     rows.write_csv(tmp_path / "loads.csv")
-    said = entry(import_one(tmp_path / "loads.csv", tmp_path, num_experts=E), "layer_totals")["sentence"]
+    text = entry(import_one(tmp_path / "loads.csv", tmp_path, num_experts=E), "layer_totals")["sentence"]
     most = counts[1].sum(axis=1)[1:].max()
-    assert said.startswith("Step 1: the loads of layer 0 add up to 0, those of layer ")
-    assert f"to {most:,}. Where every token" in said
+    assert text.startswith("Step 1: the loads of layer 0 add up to 0, those of layer ")
+    assert f"to {most:,}. Where every token" in text
 
 
 def test_the_question_for_the_number_of_experts_names_the_ids_that_occur(tmp_path: Path) -> None:
@@ -354,10 +354,10 @@ def test_rows_are_held_against_the_tokens_of_a_response(completion: int, short: 
     usage = {"prompt_tokens": 50, "completion_tokens": completion}
     record = {"usage": usage, "choices": [{"routed_experts": random_routes().tolist()}]}
     run = import_one(write_lines(tmp_path / "r.jsonl", [record]), tmp_path, num_experts=E)
-    found = entries(run, "rows_missing")
-    assert len(found) == short
-    if found:
-        assert found[0]["counts"] == {"responses": 1, "rows": 64, "tokens": 66}
+    missing_rows = entries(run, "rows_missing")
+    assert len(missing_rows) == short
+    if missing_rows:
+        assert missing_rows[0]["counts"] == {"responses": 1, "rows": 64, "tokens": 66}
 
 
 @pytest.mark.parametrize(
@@ -376,6 +376,6 @@ def test_steps_that_a_regular_log_leaves_out_are_said(
     for step in steps:
         checks.add(LoadStep(step=step, tokens_LE=np.ones((1, E), dtype=np.int64)))
     checks.report(report)
-    found = [one for one in report.entries if one.kind == "missing_steps"]
-    assert [one.counts["steps"] for one in found] == ([missing] if missing else [])
-    assert [one.place for one in found] == ([f"step {first}"] if missing else [])
+    gaps = [one for one in report.entries if one.kind == "missing_steps"]
+    assert [one.counts["steps"] for one in gaps] == ([missing] if missing else [])
+    assert [one.place for one in gaps] == ([f"step {first}"] if missing else [])

@@ -39,11 +39,11 @@ def slow_counts(parts: list[np.ndarray]) -> list[list[int]]:
 
 def records(form: str) -> list[dict[str, Any]]:
     """The same routes as vLLM sends them, or as SGLang does with token ids or with usage alone."""
-    found: list[dict[str, Any]] = []
+    responses: list[dict[str, Any]] = []
     for (prompt, output), routes in zip(RESPONSES, made(), strict=True):
         if form == "vllm":
             choice = {"routed_experts": routes[prompt:].tolist()} if len(routes) > prompt else {}
-            found.append({"choices": [choice], "prompt_routed_experts": routes[:prompt].tolist()})
+            responses.append({"choices": [choice], "prompt_routed_experts": routes[:prompt].tolist()})
             continue
         data = base64.b64encode(routes.astype("<i4").tobytes()).decode()
         one: dict[str, Any] = {"meta_info": {"routed_experts": data}}
@@ -51,8 +51,8 @@ def records(form: str) -> list[dict[str, Any]]:
             one |= {"input_ids": list(range(prompt)), "output_ids": list(range(output))}
         elif form == "usage":
             one |= {"usage": {"prompt_tokens": prompt, "completion_tokens": output}}
-        found.append(one)
-    return found
+        responses.append(one)
+    return responses
 
 
 def bring(path: Path, folder: Path, **options: str) -> dict[str, RunFolder]:

@@ -119,8 +119,8 @@ def test_p29_unseen_experts_are_in_the_denominator() -> None:
 
 def random_max_vio(rng: np.random.Generator, experts: int, top_k: int, tokens: int, layers: int) -> float:
     """MaxVio of uniform-random routing, token by token, averaged over layers."""
-    chosen = rng.random((layers, tokens, experts)).argsort(-1)[..., :top_k]
-    loads = [np.bincount(layer.ravel(), minlength=experts).tolist() for layer in chosen]
+    expert_ids = rng.random((layers, tokens, experts)).argsort(-1)[..., :top_k]
+    loads = [np.bincount(layer.ravel(), minlength=experts).tolist() for layer in expert_ids]
     return figures.mean_max_vio(loads)
 
 
@@ -204,10 +204,10 @@ def test_few_tokens_on_many_experts_have_the_percentile_of_real_draws(sizes: tup
 
 def test_baselines_of_a_growing_batch_are_interpolated_to_two_digits() -> None:
     tokens = list(range(1000, 33_000, 1600))
-    found = metrics.uniform_references(16, 2, tokens)
-    assert list(found) == tokens
+    references = metrics.uniform_references(16, 2, tokens)
+    assert list(references) == tokens
     for n in tokens[::4]:
-        assert found[n] == pytest.approx(metrics.uniform_reference(16, 2, n), rel=0.02)
+        assert references[n] == pytest.approx(metrics.uniform_reference(16, 2, n), rel=0.02)
 
 
 def sequences(rng: np.random.Generator, clustered: bool) -> np.ndarray:
@@ -331,12 +331,12 @@ def slow_collapsed(effective: list[float], limit: float, window: int) -> list[bo
     """A step is collapsed if some stretch of `window` low steps holds it."""
     result = []
     for step in range(len(effective)):
-        found = False
+        is_collapsed = False
         for first in range(len(effective) - window + 1):
             inside = first <= step < first + window
             if inside and all(value <= limit for value in effective[first : first + window]):
-                found = True
-        result.append(found)
+                is_collapsed = True
+        result.append(is_collapsed)
     return result
 
 

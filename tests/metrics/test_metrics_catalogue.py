@@ -30,8 +30,8 @@ CONVERSIONS = {f"{c.tool}: {c.name}": c for c in peers.CONVERSIONS}
 
 
 def printed(name: str, counts_RLE: object, top_k: int) -> float | None:
-    (found,) = (c for key, c in CONVERSIONS.items() if key.endswith(name))
-    return found.printed(counts_RLE, top_k)
+    (conversion,) = (c for key, c in CONVERSIONS.items() if key.endswith(name))
+    return conversion.printed(counts_RLE, top_k)
 
 
 def test_the_document_is_current() -> None:
@@ -66,15 +66,15 @@ def _queries_of(tree: ast.Module) -> Iterator[str]:
             yield f"{aliases[node.value.id]}.{node.attr}"
 
 
-@pytest.mark.parametrize("found", METRICS, ids=lambda m: m.key)
-def test_every_figure_has_its_function_its_query_and_its_term(found) -> None:
-    assert getattr(metrics, found.function.__name__) is found.function
-    assert inspect.getdoc(found.function)
-    assert glossary.tip(found.key) == found.text
-    assert glossary.term(found.key).formula == found.formula
-    module, _, name = found.store.partition(".")
+@pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.key)
+def test_every_figure_has_its_function_its_query_and_its_term(metric) -> None:
+    assert getattr(metrics, metric.function.__name__) is metric.function
+    assert inspect.getdoc(metric.function)
+    assert glossary.tip(metric.key) == metric.text
+    assert glossary.term(metric.key).formula == metric.formula
+    module, _, name = metric.store.partition(".")
     assert callable(getattr(importlib.import_module(f"explorer.queries.{module}"), name))
-    assert found.store in queries_in_use(), "no page, figure or command asks this query"
+    assert metric.store in queries_in_use(), "no page, figure or command asks this query"
 
 
 def test_the_sql_has_every_figure_of_the_loads() -> None:
@@ -82,30 +82,30 @@ def test_the_sql_has_every_figure_of_the_loads() -> None:
 
 
 @given(num_experts=st.integers(2, 64), top_k=st.integers(1, 8), tokens=st.integers(1, 10**6))
-@pytest.mark.parametrize("found", OF_LOADS, ids=lambda m: m.key)
+@pytest.mark.parametrize("metric", OF_LOADS, ids=lambda m: m.key)
 def test_the_stated_values_at_balance_and_at_worst_are_those_of_the_function(
-    found, num_experts: int, top_k: int, tokens: int
+    metric, num_experts: int, top_k: int, tokens: int
 ) -> None:
     assume(top_k <= num_experts)
     even = [top_k * tokens] * num_experts
     hot = [tokens] * top_k + [0] * (num_experts - top_k)
-    assert float(found.function(even)) == pytest.approx(found.balance(num_experts, top_k), abs=1e-9)
-    assert float(found.function(hot)) == pytest.approx(found.worst(num_experts, top_k), abs=1e-9)
+    assert float(metric.function(even)) == pytest.approx(metric.balance(num_experts, top_k), abs=1e-9)
+    assert float(metric.function(hot)) == pytest.approx(metric.worst(num_experts, top_k), abs=1e-9)
 
 
 # --- Conversions ---
 
 
 @given(num_experts=st.integers(2, 32), top_k=st.integers(1, 4), layers=st.integers(1, 3))
-@pytest.mark.parametrize("found", peers.CONVERSIONS, ids=list(CONVERSIONS))
+@pytest.mark.parametrize("conversion", peers.CONVERSIONS, ids=list(CONVERSIONS))
 def test_p20_every_conversion_has_its_stated_value_at_balance(
-    found, num_experts: int, top_k: int, layers: int
+    conversion, num_experts: int, top_k: int, layers: int
 ) -> None:
     assume(top_k < num_experts)
     even = np.full((2, layers, num_experts), 12)
-    value = found.printed(even, top_k)
+    value = conversion.printed(even, top_k)
     if value is not None:
-        assert value == pytest.approx(found.at_balance(num_experts, top_k))
+        assert value == pytest.approx(conversion.at_balance(num_experts, top_k))
 
 
 @st.composite
@@ -176,12 +176,14 @@ def test_p20_the_pooled_loss_is_what_transformers_computes(layers: int, top_k: i
     torch = pytest.importorskip("torch")
     experts, tokens = 6, 50
     rng = np.random.default_rng(layers)
-    chosen = (rng.random((layers, tokens, experts)) * np.linspace(1, 2, experts)).argsort(-1)[..., -top_k:]
+    expert_ids = (rng.random((layers, tokens, experts)) * np.linspace(1, 2, experts)).argsort(-1)[
+        ..., -top_k:
+    ]
     # The chosen experts share all probability, so the mean probabilities are the load shares.
     logits = np.zeros((layers, tokens, experts), dtype=np.float32)
-    np.put_along_axis(logits, chosen, 60.0, axis=-1)
+    np.put_along_axis(logits, expert_ids, 60.0, axis=-1)
     loss = modeling.load_balancing_loss_func(tuple(torch.from_numpy(logits)), experts, top_k)
-    counts = np.stack([np.bincount(layer.ravel(), minlength=experts) for layer in chosen])
+    counts = np.stack([np.bincount(layer.ravel(), minlength=experts) for layer in expert_ids])
     assert printed("load_balancing_loss_func", counts[None], top_k) == pytest.approx(float(loss), rel=1e-5)
 
 

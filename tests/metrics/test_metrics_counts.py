@@ -41,14 +41,14 @@ def test_sql_numpy_and_the_reference_agree(layers: list[list[int]]) -> None:
     )
     with duckdb.connect() as con:
         con.register("rows", rows)
-        found = con.execute(
+        figures_by_layer = con.execute(
             f"WITH parts AS (SELECT layer, {PARTS} FROM rows GROUP BY layer) "
             f"SELECT {sql_figures()} FROM parts ORDER BY layer"
         ).pl()
     for name in NAMES:
         fast = np.asarray(getattr(metrics, name)(layers), dtype=float)
         for layer, loads in enumerate(layers):
-            sql = found[name][layer]
+            sql = figures_by_layer[name][layer]
             if not any(loads) and name != "idle_experts":
                 assert sql is None
                 assert math.isnan(fast[layer])

@@ -87,14 +87,14 @@ def test_counts_at_a_step(con: Any, seed: int, steps: int, layers: int, experts:
 def test_dead_experts_over_a_window(con: Any, seed: int, steps: int, window: int, experts: int) -> None:
     counts = np.random.default_rng(seed).integers(0, 2, (steps, 2, experts))
     loads_of(con, counts)
-    found = health.dead_experts(con, RUN, window)
+    dead = health.dead_experts(con, RUN, window)
     last = counts[-window:]
-    assert found["dead"].to_list() == metrics.dead_experts(last).tolist()
-    assert found["dead"].to_list() == [figures.dead_experts(last[:, layer].tolist()) for layer in range(2)]
-    assert found["idle"].to_list() == metrics.idle_experts(counts[-1]).tolist()
-    assert found["experts"].to_list() == [np.flatnonzero(last[:, i].sum(0) == 0).tolist() for i in range(2)]
-    assert found["window"].to_list() == [min(window, steps)] * 2
-    assert found["last_step"].to_list() == [steps - 1] * 2
+    assert dead["dead"].to_list() == metrics.dead_experts(last).tolist()
+    assert dead["dead"].to_list() == [figures.dead_experts(last[:, layer].tolist()) for layer in range(2)]
+    assert dead["idle"].to_list() == metrics.idle_experts(counts[-1]).tolist()
+    assert dead["experts"].to_list() == [np.flatnonzero(last[:, i].sum(0) == 0).tolist() for i in range(2)]
+    assert dead["window"].to_list() == [min(window, steps)] * 2
+    assert dead["last_step"].to_list() == [steps - 1] * 2
 
 
 @given(
@@ -112,19 +112,19 @@ def test_computation_batches(
     )
     rows = table(counts, "step", "micro_batch", "sequence", "layer", "expert", split="train", domain="a")
     fill(con, 3, 2, sequence_loads=rows)
-    found = health.computation_batches(con, RUN, [size])
+    batches = health.computation_batches(con, RUN, [size])
     by_step = counts.reshape(steps, micro_batches * sequences, 2, 3)
     if micro_batches * sequences < size:
-        assert found.is_empty()
+        assert batches.is_empty()
         return
     by_step = by_step[-max(1, min(20, steps // 4)) :]  # the end of a training
     wanted = metrics.max_vio_computation_batch(by_step, size)
-    assert numbers(found["max_vio"]) == pytest.approx(wanted.tolist())
+    assert numbers(batches["max_vio"]) == pytest.approx(wanted.tolist())
     slow = np.mean([figures.max_vio_computation_batch(one.tolist(), size) for one in by_step], axis=0)
-    assert numbers(found["max_vio"]) == pytest.approx(slow.tolist())
-    assert found["tokens"].to_list() == [6.0 * size] * 2
-    assert found["groups"].to_list() == [len(by_step) * (micro_batches * sequences // size)] * 2
-    assert found["uniform_mean"][0] == metrics.uniform_reference(3, 2, 6 * size)[0]
+    assert numbers(batches["max_vio"]) == pytest.approx(slow.tolist())
+    assert batches["tokens"].to_list() == [6.0 * size] * 2
+    assert batches["groups"].to_list() == [len(by_step) * (micro_batches * sequences // size)] * 2
+    assert batches["uniform_mean"][0] == metrics.uniform_reference(3, 2, 6 * size)[0]
     every = health.computation_batches(con, RUN)["sequences"].unique().sort().to_list()
     assert every == [2**i for i in range(10) if 2**i <= micro_batches * sequences]
 
@@ -141,14 +141,14 @@ def test_domains_and_held_out_figures(con: Any, seed: int, domains: int, layers:
         wanted = np.asarray(figure.function(counts[1].sum(0)), dtype=float)
         assert numbers(held_out[figure.key]) == pytest.approx(wanted.tolist(), abs=1e-9, nan_ok=True)
     assert health.held_out_figures(con, RUN, 0)["tokens"].to_list() == counts[0].sum((0, 2)).tolist()
-    found = specialisation.specialisation(con, RUN)
-    assert found["step"].to_list() == [0] * layers + [10] * layers
+    frame = specialisation.specialisation(con, RUN)
+    assert frame["step"].to_list() == [0] * layers + [10] * layers
     by_layer = counts.swapaxes(1, 2)  # [steps, L, D, E]
     for key, wanted in (
         ("mean_distance", metrics.mean_domain_distance(by_layer)),
         ("information", metrics.mutual_information(by_layer)),
     ):
-        assert numbers(found[key]) == pytest.approx(wanted.ravel().tolist(), abs=1e-7, nan_ok=True)
+        assert numbers(frame[key]) == pytest.approx(wanted.ravel().tolist(), abs=1e-7, nan_ok=True)
 
 
 @st.composite
@@ -157,10 +157,10 @@ def probes(draw: st.DrawFn) -> tuple[np.ndarray, int, int]:
     experts = draw(st.integers(2, 6))
     top_k, tokens = draw(st.integers(1, experts)), draw(st.integers(1, 8))
     rng = np.random.default_rng(draw(seeds))
-    found = rng.random((draw(st.integers(1, 3)), 2, tokens, experts)).argsort(-1)[..., :top_k]
+    slots = rng.random((draw(st.integers(1, 3)), 2, tokens, experts)).argsort(-1)[..., :top_k]
     if draw(st.booleans()):
-        found = np.where(rng.random(found.shape) < 0.3, experts, found)
-    return found, experts, top_k
+        slots = np.where(rng.random(slots.shape) < 0.3, experts, slots)
+    return slots, experts, top_k
 
 
 @example(drawn=(np.full((1, 2, 1, 1), 2), 2, 1))  # nobody has an expert: tables of zeros
@@ -181,14 +181,14 @@ def test_p31_choices_of_the_probe(con: Any, drawn: tuple[np.ndarray, int, int]) 
         orient="row",
     )
     fill(con, experts, top_k, probe_scores=rows)
-    found = specialisation.saturation(con, RUN)
+    frame = specialisation.saturation(con, RUN)
     settled = metrics.saturation(choices, np.broadcast_to(choices[-1], choices.shape), experts)
     changed = np.full(settled.shape, np.nan)
     changed[1:] = metrics.churn(choices[:-1], choices[1:], experts)
-    assert found["step"].to_list() == np.repeat(7 * np.arange(len(choices)), 2).tolist()
-    assert numbers(found["saturation"]) == pytest.approx(settled.ravel().tolist(), nan_ok=True)
-    assert numbers(found["churn"]) == pytest.approx(changed.ravel().tolist(), nan_ok=True)
-    assert found["chance"][0] == pytest.approx(top_k / experts)
+    assert frame["step"].to_list() == np.repeat(7 * np.arange(len(choices)), 2).tolist()
+    assert numbers(frame["saturation"]) == pytest.approx(settled.ravel().tolist(), nan_ok=True)
+    assert numbers(frame["churn"]) == pytest.approx(changed.ravel().tolist(), nan_ok=True)
+    assert frame["chance"][0] == pytest.approx(top_k / experts)
     pairs = specialisation.coactivation(con, RUN, 1).within
     slow = metrics.coactivation(choices[-1, 1], experts)
     assert pairs["tokens"].to_numpy().reshape(experts, experts).tolist() == slow.tolist()

@@ -19,10 +19,10 @@ def choices(draw: st.DrawFn, number: int = 2) -> tuple[list[np.ndarray], int]:
     experts, tokens = draw(st.integers(2, 7)), draw(st.integers(1, 12))
     top_k = draw(st.integers(1, experts))
     rng = np.random.default_rng(draw(seeds))
-    found = rng.random((number, tokens, experts)).argsort(-1)[..., :top_k]
+    slots = rng.random((number, tokens, experts)).argsort(-1)[..., :top_k]
     if draw(st.booleans()):
-        found = np.where(rng.random(found.shape) < 0.3, experts, found)
-    return list(found), experts
+        slots = np.where(rng.random(slots.shape) < 0.3, experts, slots)
+    return list(slots), experts
 
 
 @given(seed=seeds, window=st.integers(1, 6), layers=st.integers(1, 3), experts=st.integers(2, 5))

@@ -18,9 +18,9 @@ def exact(spread: float, difference: float, pairs: int) -> float:
 
 @pytest.mark.parametrize(("spread", "difference"), [(0.015, 0.0063), (0.015, 0.02), (0.01, 0.03), (1.0, 0.2)])
 def test_the_number_of_pairs_is_that_of_the_exact_test(spread: float, difference: float) -> None:
-    found = power.pairs_needed(spread, difference)
+    pairs = power.pairs_needed(spread, difference)
     least = next(n for n in range(2, 2000) if exact(spread, difference, n) >= power.POWER)
-    assert abs(found - least) <= 1
+    assert abs(pairs - least) <= 1
 
 
 def test_one_pair_fewer_would_not_find_it() -> None:

@@ -45,9 +45,9 @@ def test_served_assignments_equal_the_reference(choice: Choice, factor: float, p
     assume(policy == "position" or len(flat) < 2 or np.diff(flat).min() > 1e-6)
     fast = limited(demand, factor, policy, choice.top_k)
     most = capacity(factor, len(choice.logits_TE), choice.top_k, choice.num_experts)
-    chosen = choice.chosen(choice.bias_E)
-    slow_weights = token_choice.gates(choice.weighing_TE, chosen, choice.divide_by, choice.route_scale)
-    expected = token_choice.served(chosen, slow_weights, choice.num_experts, most, policy)
+    expert_ids = choice.expert_ids(choice.bias_E)
+    slow_weights = token_choice.gates(choice.weighing_TE, expert_ids, choice.divide_by, choice.route_scale)
+    expected = token_choice.served(expert_ids, slow_weights, choice.num_experts, most, policy)
     assert served(fast) == expected
     # Demand stays; what is dropped has gate 0; the rest keep theirs, not divided again.
     assert torch.equal(fast.topk_expert_ids_TK, demand.topk_expert_ids_TK)

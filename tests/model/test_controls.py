@@ -70,12 +70,12 @@ def test_random_routing_draws_k_distinct_experts(sizes, tokens: int, seed: int) 
 
 def test_p34_random_routing_lies_inside_the_predicted_band() -> None:
     mean, high = metrics.uniform_reference(16, 2, 1024, 1)
-    found = []
+    violations = []
     for seed in range(60):
         ids = random_subsets(1024, 16, 2, torch.Generator().manual_seed(seed))
-        found.append(float(metrics.max_vio(sequence_counts(ids, 1, 16)[0].numpy())))
-    assert np.mean(found) == pytest.approx(mean, rel=0.15)
-    assert np.mean([value > high for value in found]) < 0.2
+        violations.append(float(metrics.max_vio(sequence_counts(ids, 1, 16)[0].numpy())))
+    assert np.mean(violations) == pytest.approx(mean, rel=0.15)
+    assert np.mean([value > high for value in violations]) < 0.2
 
 
 @given(

@@ -103,10 +103,10 @@ def test_wall_times_are_added_up_when_steps_are_fetched() -> None:
     recorder = MemoryRecorder()
     log = DeviceLog(recorder, torch.device("cpu"))
     log.interval_s = 3600.0
-    asked = []
+    timed_steps = []
 
     def duration(step: int) -> float:
-        asked.append(step)
+        timed_steps.append(step)
         return 0.5 + step
 
     for step in range(3):
@@ -124,7 +124,7 @@ def test_wall_times_are_added_up_when_steps_are_fetched() -> None:
             ),
             deque(),
         )
-        assert not asked, "asking for a duration waits for the device"
+        assert not timed_steps, "asking for a duration waits for the device"
     log.drain_into(deque())
     assert [r.wall_time_s for r in recorder.of(StepRecord)] == [0.5, 2.0, 4.5]
     assert log.seconds == 4.5

@@ -220,14 +220,14 @@ def test_a_token_that_nobody_takes_passes_only_shared_experts_and_the_residual()
 )
 def test_p27_every_dispatch_agrees_where_tokens_have_any_number_of_experts(dispatch: str, routing_) -> None:
     tokens = torch.randint(0, 256, (3, 9), generator=torch.Generator().manual_seed(1))
-    found = {}
+    results = {}
     for kind in (dispatch, "dense"):
         config = make_tiny_config("none", dispatch=kind, num_experts=8, init_std=0.2, **routing_)
         model = build_model(config.model, 256, 16, seed=0)
         logits = model(tokens, CombinedBalancer([])).logits_BSV
         logits.square().mean().backward()
-        found[kind] = (logits, model.routers[0].weight_ED.grad, model.blocks[0].ffn.experts.down_EFD.grad)
-    for mine, oracle in zip(found[dispatch], found["dense"], strict=True):
+        results[kind] = (logits, model.routers[0].weight_ED.grad, model.blocks[0].ffn.experts.down_EFD.grad)
+    for mine, oracle in zip(results[dispatch], results["dense"], strict=True):
         torch.testing.assert_close(mine, oracle, rtol=2e-4, atol=1e-5)
 
 

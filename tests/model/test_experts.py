@@ -172,8 +172,8 @@ def test_a_whole_layer_equals_the_reference(
     scores = routing.scores(logits, score_func)
     compared = routing.biased(scores, bias if with_bias else None, "additive")
     assert smallest_gap(compared) > MARGIN, "choose another seed: near tie"
-    chosen = [routing.top_k(row, 2) for row in compared]
-    gates = routing.gate_weights(scores, chosen, True, 2.5)
+    expert_ids = [routing.top_k(row, 2) for row in compared]
+    gates = routing.gate_weights(scores, expert_ids, True, 2.5)
     shared = []
     if layer.shared is not None:
         gate, up = layer.shared.gate_up.weight.detach().chunk(2)
@@ -181,9 +181,9 @@ def test_a_whole_layer_equals_the_reference(
             part = slice(index * 8, (index + 1) * 8)
             down = layer.shared.down.weight.detach()[:, part]
             shared.append((gate[part].numpy(), up[part].numpy(), down.numpy()))
-    slow = routing.moe_output(tokens, triples(layer.experts), chosen, gates, shared)
+    slow = routing.moe_output(tokens, triples(layer.experts), expert_ids, gates, shared)
     np.testing.assert_allclose(out.detach().reshape(-1, 16).numpy(), slow, rtol=1e-3, atol=1e-4)
-    assert info.counts_BE.sum(0).tolist() == routing.count(chosen, 4)
+    assert info.counts_BE.sum(0).tolist() == routing.count(expert_ids, 4)
 
 
 @pytest.mark.parametrize("dispatch", KINDS)

@@ -174,16 +174,16 @@ def test_buffered_loss_and_gradient_equal_the_reference(case: Case, seed: int, n
         earlier = counts.sum(0) if earlier is None else earlier + counts.sum(0)
         seen.append(earlier.tolist())
     scores = [routing.scores(table, case.score_func) for table in tables]
-    chosen = [routing.select(s, None, case.top_k) for s in scores]
+    expert_ids = [routing.select(s, None, case.top_k) for s in scores]
     assert total.item() == pytest.approx(
-        loss_family.buffered(tables.tolist(), chosen, case.score_func), rel=1e-4
+        loss_family.buffered(tables.tolist(), expert_ids, case.score_func), rel=1e-4
     )
     gradients = torch.autograd.grad(total, parts)
     for number, fast in enumerate(gradients):
 
         def moved(table, number=number):
             tried = [*tables[:number], table, *tables[number + 1 :]]
-            return loss_family.buffered(tried, chosen, case.score_func, counts_ME=seen)
+            return loss_family.buffered(tried, expert_ids, case.score_func, counts_ME=seen)
 
         slow = loss_family.finite_differences(moved, tables[number])
         np.testing.assert_allclose(fast.numpy(), slow, rtol=2e-3, atol=3e-6)

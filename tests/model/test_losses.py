@@ -56,11 +56,11 @@ def test_aux_loss_and_gradient_equal_the_reference(
     logits, batch = layer_batch(case, bias)
     loss = loss_rule(scope, score_norm).loss(batch)
     scores = case.scores_TE
-    chosen = routing.select(scores, bias, case.top_k, case.bias_form)
+    expert_ids = routing.select(scores, bias, case.top_k, case.bias_form)
     groups = slow_groups(case, scope)
-    assert loss.item() == pytest.approx(losses.aux_loss(scores, chosen, groups, score_norm), rel=1e-4)
+    assert loss.item() == pytest.approx(losses.aux_loss(scores, expert_ids, groups, score_norm), rel=1e-4)
     # d/d(logit): the hand-derived gradient with f held fixed (P22).
-    by_score = losses.aux_loss_gradient(scores, chosen, groups, score_norm)
+    by_score = losses.aux_loss_gradient(scores, expert_ids, groups, score_norm)
     slow = losses.score_gradient_to_logits(by_score, scores, case.score_func)
     (fast,) = torch.autograd.grad(loss, logits)
     np.testing.assert_allclose(fast.numpy(), slow, rtol=2e-3, atol=2e-6)
@@ -81,8 +81,8 @@ def test_global_scope_over_micro_batches_is_the_loss_of_the_whole_step(
     step_counts = counts[0].sum(0) + counts[1].sum(0)
     rule = loss_rule("global_batch", score_norm)
     fast = [rule.loss(LayerBatch(r, c, step_counts)) for r, c in zip(routings, counts, strict=True)]
-    chosen = [ids for r in routings for ids in r.topk_expert_ids_TK.tolist()]
-    slow = losses.aux_loss(scores, chosen, [list(range(len(scores)))], score_norm)
+    expert_ids = [ids for r in routings for ids in r.topk_expert_ids_TK.tolist()]
+    slow = losses.aux_loss(scores, expert_ids, [list(range(len(scores)))], score_norm)
     assert float(sum(fast)) / 2 == pytest.approx(slow, rel=1e-4)
 
 
@@ -91,8 +91,8 @@ def test_micro_batch_and_sequence_scope_ignore_the_rest_of_the_step(case: Case, 
     far_away = torch.arange(case.num_experts) * 1000
     for scope in ("sequence", "micro_batch"):
         rule = loss_rule(scope, score_norm)
-        alone, told = layer_batch(case)[1], layer_batch(case, step_counts_E=far_away)[1]
-        assert rule.loss(alone).item() == rule.loss(told).item()
+        alone, with_step_counts = layer_batch(case)[1], layer_batch(case, step_counts_E=far_away)[1]
+        assert rule.loss(alone).item() == rule.loss(with_step_counts).item()
 
 
 def test_scopes_differ_when_each_sequence_has_its_own_favourites() -> None:

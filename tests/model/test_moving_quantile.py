@@ -29,8 +29,8 @@ def sequences(draw, most: int = 3):
 def fast(scores_BSE, top_k: int, decay: float = 0.9, num_bins: int = 20) -> np.ndarray:
     batch, _, experts = scores_BSE.shape
     flat = torch.tensor(scores_BSE).view(-1, experts)
-    found = moving_quantiles(flat, batch, top_k, decay=decay, num_bins=num_bins)
-    return found.view(scores_BSE.shape).numpy()
+    moving = moving_quantiles(flat, batch, top_k, decay=decay, num_bins=num_bins)
+    return moving.view(scores_BSE.shape).numpy()
 
 
 @given(
@@ -65,10 +65,10 @@ def test_no_token_is_moved_by_later_ones_or_by_other_sequences(case, cut: int) -
 def test_hand_case() -> None:
     # One expert's scores 0.15, 0.85, 0.85; K/N = 1/2; hardly any fading: all weigh alike.
     scores = np.array([[[0.15, 0.5], [0.85, 0.5], [0.85, 0.5]]], dtype=np.float32)
-    found = fast(scores, 1, decay=0.999, num_bins=10)
+    moving = fast(scores, 1, decay=0.999, num_bins=10)
     # The lower median. After two values the newer weighs a hair more, so it is reached second.
-    assert found[0, :, 0].tolist() == pytest.approx([0.15, 0.85, 0.85])
-    assert found[0, :, 1].tolist() == pytest.approx([0.55] * 3)
+    assert moving[0, :, 0].tolist() == pytest.approx([0.15, 0.85, 0.85])
+    assert moving[0, :, 1].tolist() == pytest.approx([0.55] * 3)
 
 
 def levelled(strength: float, scores_BSE: np.ndarray, top_k: int) -> np.ndarray:

@@ -46,10 +46,10 @@ def test_route_equals_the_reference(case: Case, normalize: bool, scale: float, w
     bias = case.bias_E if with_bias else None
     fast = routed(case, bias, normalize_gates=normalize, route_scale=scale)
     scores = case.scores_TE
-    chosen = routing.select(scores, bias, case.top_k, case.bias_form)
+    expert_ids = routing.select(scores, bias, case.top_k, case.bias_form)
     np.testing.assert_allclose(fast.scores_TE.numpy(), scores, rtol=1e-5, atol=1e-7)
-    assert fast.topk_expert_ids_TK.tolist() == chosen
-    slow_weights = routing.gate_weights(scores, chosen, normalize, scale)
+    assert fast.topk_expert_ids_TK.tolist() == expert_ids
+    slow_weights = routing.gate_weights(scores, expert_ids, normalize, scale)
     np.testing.assert_allclose(fast.gate_weights_TK.numpy(), slow_weights, rtol=1e-4, atol=1e-7)
 
 
@@ -153,8 +153,8 @@ def test_p02_bias_is_saved_with_the_model() -> None:
 def test_p03_gates_do_not_depend_on_the_bias_while_the_chosen_set_stands(case: Case, normalize: bool) -> None:
     with_bias = routed(case, case.bias_E, normalize_gates=normalize)
     # A bias that forces the same set by a wide margin.
-    for token, chosen in enumerate(with_bias.topk_expert_ids_TK.tolist()):
-        forced = [5.0 if expert in chosen else 0.0 for expert in range(case.num_experts)]
+    for token, experts in enumerate(with_bias.topk_expert_ids_TK.tolist()):
+        forced = [5.0 if expert in experts else 0.0 for expert in range(case.num_experts)]
         logits = torch.from_numpy(case.logits_TE[token : token + 1])
         other = route(
             logits,
@@ -163,7 +163,7 @@ def test_p03_gates_do_not_depend_on_the_bias_while_the_chosen_set_stands(case: C
             normalize_gates=normalize,
             expert_bias_E=torch.tensor(forced),
         )
-        mine = dict(zip(chosen, with_bias.gate_weights_TK[token].tolist(), strict=True))
+        mine = dict(zip(experts, with_bias.gate_weights_TK[token].tolist(), strict=True))
         theirs = dict(
             zip(other.topk_expert_ids_TK[0].tolist(), other.gate_weights_TK[0].tolist(), strict=True)
         )

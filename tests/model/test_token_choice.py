@@ -41,9 +41,9 @@ def test_choice_and_gates_equal_the_reference(choice: Choice, with_bias: bool) -
     bias = choice.bias_E if with_bias else None
     fast = choice.route(bias)
     np.testing.assert_allclose(fast.scores_TE.numpy(), choice.scores_TE, rtol=1e-5, atol=1e-7)
-    chosen = choice.chosen(bias)
-    assert lists(fast) == chosen
-    slow = token_choice.gates(choice.weighing_TE, chosen, choice.divide_by, choice.route_scale)
+    expert_ids = choice.expert_ids(bias)
+    assert lists(fast) == expert_ids
+    slow = token_choice.gates(choice.weighing_TE, expert_ids, choice.divide_by, choice.route_scale)
     for mine, theirs in zip(weights(fast), slow, strict=True):
         assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-7)
 
@@ -69,7 +69,7 @@ def test_empty_slots_hold_e_with_gate_0_after_all_others_and_are_not_served(choi
 @given(choice=choices())
 def test_switched_slots_and_margin_equal_the_reference(choice: Choice) -> None:
     fast = choice.route(choice.bias_E)
-    with_bias, without = choice.chosen(choice.bias_E), choice.chosen(None)
+    with_bias, without = choice.expert_ids(choice.bias_E), choice.expert_ids(None)
     assert int(switched_slots(fast, fast.topk_expert_ids_TK.shape[1])) == token_choice.switched(
         with_bias, without
     )
@@ -95,7 +95,7 @@ def test_v3_sequence_loss_counts_the_unbiased_choice_over_all_experts(choice: Ch
     assume(is_clear(everywhere, None))
     counts = sequence_counts(unbiased_top_k(choice.route(choice.bias_E)), 1, choice.num_experts)[0]
     expected = [0] * choice.num_experts
-    for experts in everywhere.chosen(None):
+    for experts in everywhere.expert_ids(None):
         for expert in experts:
             expected[expert] += 1
     assert counts.tolist() == expected
@@ -104,20 +104,20 @@ def test_v3_sequence_loss_counts_the_unbiased_choice_over_all_experts(choice: Ch
 @given(choice=choices(), kept=st.booleans())
 def test_p03_gates_do_not_depend_on_the_bias_while_the_chosen_set_stands(choice: Choice, kept: bool) -> None:
     fast = choice.route(choice.bias_E)
-    for token, chosen in enumerate(lists(fast)):
+    for token, experts in enumerate(lists(fast)):
         # Any choice of the same set by another route: all of the set, by a bias no score can beat.
-        forced = [9.0 if expert in chosen else 0.0 for expert in range(choice.num_experts)]
+        forced = [9.0 if expert in experts else 0.0 for expert in range(choice.num_experts)]
         one = choice.route(
             forced,
             logits=torch.from_numpy(choice.logits_TE[token : token + 1]),
             bias_form="additive",
-            top_k=len(chosen),
+            top_k=len(experts),
             top_p=None,
             num_groups=1,
             top_k_groups=1,
             divide_by=choice.divide_by,
         )
-        mine = dict(zip(chosen, weights(fast)[token], strict=True))
+        mine = dict(zip(experts, weights(fast)[token], strict=True))
         theirs = dict(zip(lists(one)[0], weights(one)[0], strict=True))
         assert mine == pytest.approx(theirs, rel=1e-5)
 
@@ -149,8 +149,8 @@ def test_p05_neutral_bias_is_bit_identical_to_no_bias(choice: Choice) -> None:
 
 @given(choice=choices())
 def test_p06_experts_of_a_token_are_distinct_and_at_least_one(choice: Choice) -> None:
-    for chosen in lists(choice.route(choice.bias_E)):
-        assert 1 <= len(set(chosen)) == len(chosen)
+    for experts in lists(choice.route(choice.bias_E)):
+        assert 1 <= len(set(experts)) == len(experts)
 
 
 @pytest.mark.parametrize("score_func", SCORE_FUNCS)
@@ -194,15 +194,15 @@ def test_p08_groups_are_scored_by_their_two_best_biased_scores(choice: Choice) -
     """Against another way to say it: every set of groups, by the sum that it would have."""
     size = choice.num_experts // choice.num_groups
     rows = choice.compared(choice.bias_E)
-    for row, chosen in zip(rows, lists(choice.route(choice.bias_E)), strict=True):
+    for row, experts in zip(rows, lists(choice.route(choice.bias_E)), strict=True):
         worth = [sum(sorted(row[g * size : (g + 1) * size])[-2:]) for g in range(choice.num_groups)]
-        used = {expert // size for expert in chosen}
+        used = {expert // size for expert in experts}
         assert len(used) <= choice.top_k_groups
         best = sorted(worth)[-choice.top_k_groups :]
         assert all(worth[group] >= best[0] for group in used)
         # Within those groups it is the plain top-K.
         inside = [row[e] for e in range(choice.num_experts) if worth[e // size] >= best[0]]
-        assert sorted(row[e] for e in chosen) == sorted(inside)[-choice.top_k :]
+        assert sorted(row[e] for e in experts) == sorted(inside)[-choice.top_k :]
 
 
 def test_p08_hand_case_two_good_experts_beat_one_very_good() -> None:
@@ -280,7 +280,7 @@ def test_p28_counts_sum_to_the_experts_that_tokens_took(choice: Choice, sequence
     logits = torch.from_numpy(choice.logits_TE).repeat(sequences, 1)
     fast = choice.route(choice.bias_E, logits=logits)
     counts_BE = sequence_counts(fast.topk_expert_ids_TK, sequences, choice.num_experts)
-    taken = sum(len(row) for row in choice.chosen(choice.bias_E))
+    taken = sum(len(row) for row in choice.expert_ids(choice.bias_E))
     assert counts_BE.sum(1).tolist() == [taken] * sequences
 
 

@@ -70,8 +70,8 @@ def test_p08_a_group_is_worth_its_two_best_and_not_its_best_or_its_sum() -> None
     # Groups of three. Best single expert: group 0; largest sum: group 2; two best: group 1.
     scores = torch.tensor([[0.90, 0.10, 0.05, 0.70, 0.65, 0.05, 0.60, 0.58, 0.57]])
     block = deepseek_block(2, n_group=3, topk_group=1, n_routed_experts=9)
-    chosen = route(scores.logit(), top_k=2, num_groups=3, top_k_groups=1).topk_expert_ids_TK
-    assert sorted(chosen[0].tolist()) == [3, 4]
+    expert_ids = route(scores.logit(), top_k=2, num_groups=3, top_k_groups=1).topk_expert_ids_TK
+    assert sorted(expert_ids[0].tolist()) == [3, 4]
     with torch.no_grad():
         block.gate.weight.zero_()
         block.gate.weight[:, 0] = scores[0].logit()

@@ -21,12 +21,12 @@ def listed() -> list[tuple[int, str, str, list[str]]]:
 
 def numbered_tests() -> dict[str, list[int]]:
     """Every test whose name begins with pitfalls, and which: test_p09_p11_... has two."""
-    found = {}
+    numbers = {}
     for path in (ROOT / "tests").rglob("test_*.py"):
         for name in re.findall(r"^ *def (test_p\d\d_\w*)", path.read_text(encoding="utf-8"), re.MULTILINE):
             prefix = re.match(r"test(_p\d\d)+_", name)
-            found[name] = [int(number) for number in re.findall(r"\d\d", prefix[0] if prefix else "")]
-    return found
+            numbers[name] = [int(number) for number in re.findall(r"\d\d", prefix[0] if prefix else "")]
+    return numbers
 
 
 def test_the_page_has_every_pitfall_once_and_in_order() -> None:

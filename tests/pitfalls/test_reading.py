@@ -53,11 +53,11 @@ def test_p30_recorded_choices_are_those_used_and_cannot_be_had_from_logits_alone
     # plumb-moe recomputes the top-K from the gate's output. With a bias that is another selection.
     run = train_tiny("loss_free:u=0.05", num_steps=12, probe_tokens=64)
     probe = run.of(ProbeRecord)[-1]
-    chosen, logits = probe.selected_experts_PLK, torch.from_numpy(probe.router_logits_PLE)
+    expert_ids, logits = probe.selected_experts_PLK, torch.from_numpy(probe.router_logits_PLE)
     from_logits = logits.topk(2, dim=-1).indices.sort(-1).values.numpy()
-    assert (from_logits != np.sort(chosen, -1)).any()
+    assert (from_logits != np.sort(expert_ids, -1)).any()
     compared = biased_scores(logits.sigmoid(), torch.from_numpy(probe.expert_bias_LE), "additive")
-    assert (compared.topk(2, dim=-1).indices.sort(-1).values.numpy() == np.sort(chosen, -1)).all()
+    assert (compared.topk(2, dim=-1).indices.sort(-1).values.numpy() == np.sort(expert_ids, -1)).all()
 
 
 def test_p32_layers_are_in_order_of_their_number(tmp_path: Path) -> None:
@@ -71,10 +71,10 @@ def test_p32_layers_are_in_order_of_their_number(tmp_path: Path) -> None:
     with Index.open(tmp_path / "index.duckdb") as index:
         index.ingest([tmp_path / "runs"])
         with index.cursor() as cur:
-            found = balance.layer_balance(cur, ["run"])
-    assert found["layer"].to_list() == list(range(12))
+            layers = balance.layer_balance(cur, ["run"])
+    assert layers["layer"].to_list() == list(range(12))
     expected = [metrics.max_vio_batch(counts[:, layer : layer + 1]) for layer in range(12)]
-    assert found["max_vio_batch"].to_list() == pytest.approx(expected)
+    assert layers["max_vio_batch"].to_list() == pytest.approx(expected)
     assert [expected[layer] for layer in by_text] != pytest.approx(expected)
 
 

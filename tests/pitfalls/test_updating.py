@@ -64,11 +64,11 @@ def test_p14_a_bias_in_bf16_keeps_nine_values_of_a_narrow_span() -> None:
     assert len(bias.bfloat16().unique()) == 9
     logits = 0.1 * torch.randn(1000, num_experts, generator=torch.Generator().manual_seed(1))
 
-    def chosen(values: torch.Tensor) -> torch.Tensor:
+    def top_experts(values: torch.Tensor) -> torch.Tensor:
         return route(logits, top_k=top_k, expert_bias_E=values).topk_expert_ids_TK.sort(-1).values
 
     def changed(values: torch.Tensor) -> float:
-        return (chosen(values) != chosen(bias)).any(-1).float().mean().item()
+        return (top_experts(values) != top_experts(bias)).any(-1).float().mean().item()
 
     assert changed(bias.bfloat16().float()) > 0.85
     # Ours, after everything that casts a model.

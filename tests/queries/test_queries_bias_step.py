@@ -34,10 +34,10 @@ def index(tmp_path: Path) -> Iterator[Index]:
     record_steps(sparse, counts[:3], range(0, 30, 10), bias[:3])
     sparse.finish("finished")
     write_run(base, "plain", bias=False)
-    with Index.open(tmp_path / "index.duckdb") as found:
-        found.ingest([base])
-        found.counts, found.bias = counts, bias  # type: ignore[attr-defined]
-        yield found
+    with Index.open(tmp_path / "index.duckdb") as opened:
+        opened.ingest([base])
+        opened.counts, opened.bias = counts, bias  # type: ignore[attr-defined]
+        yield opened
 
 
 def test_counts_and_both_biases_of_every_step(index: Index) -> None:
@@ -45,24 +45,24 @@ def test_counts_and_both_biases_of_every_step(index: Index) -> None:
     with index.cursor() as cur:
         for layer in range(2):
             for step in range(STEPS):
-                found = bias_step(cur, "full", layer, step)
-                assert found["step"].unique().to_list() == [step]
-                assert found["expert"].to_list() == [0, 1, 2, 3]
-                assert found["tokens"].to_list() == counts[step, layer].tolist()
-                assert found["expert_bias"].to_numpy().tobytes() == bias[step, layer].tobytes()
-                assert found["logged"].to_numpy().tobytes() == bias[step + 1, layer].tobytes()
+                frame = bias_step(cur, "full", layer, step)
+                assert frame["step"].unique().to_list() == [step]
+                assert frame["expert"].to_list() == [0, 1, 2, 3]
+                assert frame["tokens"].to_list() == counts[step, layer].tolist()
+                assert frame["expert_bias"].to_numpy().tobytes() == bias[step, layer].tobytes()
+                assert frame["logged"].to_numpy().tobytes() == bias[step + 1, layer].tobytes()
                 where = "training" if step < STEPS - 1 else "evaluation"
-                assert found["logged_in"].unique().to_list() == [where]
+                assert frame["logged_in"].unique().to_list() == [where]
 
 
 def test_between_recorded_steps_the_one_before_counts_and_nothing_follows_it(index: Index) -> None:
     with index.cursor() as cur:
-        found = bias_step(cur, "sparse", 0, 14)
+        frame = bias_step(cur, "sparse", 0, 14)
         last = bias_step(cur, "sparse", 0, 29)
-    assert found["step"].unique().to_list() == [10]
-    assert found["next_step"].unique().to_list() == [20]
-    assert found["logged"].null_count() == 4
-    assert found["logged_in"].null_count() == 4
+    assert frame["step"].unique().to_list() == [10]
+    assert frame["next_step"].unique().to_list() == [20]
+    assert frame["logged"].null_count() == 4
+    assert frame["logged_in"].null_count() == 4
     assert last["step"].unique().to_list() == [20]
     assert last["next_step"].null_count() == 4
 

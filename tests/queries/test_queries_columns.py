@@ -105,16 +105,16 @@ def cur(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     write_run(folder / "runs")
     with Index.open(folder / "index.duckdb") as index:
         index.ingest([folder / "runs"])
-        with index.cursor() as found:
-            yield found
+        with index.cursor() as cursor:
+            yield cursor
 
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_a_recorded_run_gives_the_promised_columns(cur: Any, name: str) -> None:
     query, columns = QUERIES[name]
-    found = query(cur, "run")
-    assert found.columns == columns
-    assert found.height > 0
+    frame = query(cur, "run")
+    assert frame.columns == columns
+    assert frame.height > 0
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -142,9 +142,9 @@ def test_an_unknown_axis_is_refused(cur: Any, query: Any) -> None:
 
 
 def test_runs_list_every_column_and_their_age(cur: Any) -> None:
-    found = runs.list_runs(cur)
-    assert found.columns == [*(column.name for column in RUNS), "age_s"]
-    assert 0 <= found["age_s"][0] < 600
+    frame = runs.list_runs(cur)
+    assert frame.columns == [*(column.name for column in RUNS), "age_s"]
+    assert 0 <= frame["age_s"][0] < 600
 
 
 def test_quotes_in_a_run_id_are_data(cur: Any) -> None:

@@ -84,16 +84,16 @@ def test_pairs_are_formed_over_common_seeds(index: Index, base: Path) -> None:
     for seed, by in enumerate((0.1, 0.2, 0.4)):
         shift(index, f"a{seed}", by)
     with index.cursor() as cur:
-        found = comparison.paired(cur, a, b, "lm_loss")
+        effect = comparison.paired(cur, a, b, "lm_loss")
         fewer = comparison.paired(cur, a, b[:1], "lm_loss")
     interval = metrics.t_interval([0.1, 0.2, 0.4])
     assert interval is not None
-    assert found.n == 3
-    np.testing.assert_allclose(list(found.differences.values()), [0.1, 0.2, 0.4])
-    assert list(found.differences) == [0, 1, 2]
-    assert (found.mean, found.half_width) == pytest.approx(interval)
-    assert found.resolved == metrics.is_resolved(interval)
-    assert found.unpaired_runs == ()
+    assert effect.n == 3
+    np.testing.assert_allclose(list(effect.differences.values()), [0.1, 0.2, 0.4])
+    assert list(effect.differences) == [0, 1, 2]
+    assert (effect.mean, effect.half_width) == pytest.approx(interval)
+    assert effect.resolved == metrics.is_resolved(interval)
+    assert effect.unpaired_runs == ()
     assert (fewer.n, fewer.half_width, fewer.resolved) == (1, None, False)
     assert fewer.mean == pytest.approx(0.1)
     assert fewer.unpaired_runs == ("a1", "a2")
@@ -104,8 +104,8 @@ def test_runs_of_another_experiment_are_no_pair(index: Index, base: Path) -> Non
     write_run(base, "b", steps=8, pair_key="another")
     index.ingest([base])
     with index.cursor() as cur:
-        found = comparison.paired(cur, ["a"], ["b"], "max_vio_batch")
-    assert (found.n, found.mean, found.unpaired_runs) == (0, None, ("a", "b"))
+        effect = comparison.paired(cur, ["a"], ["b"], "max_vio_batch")
+    assert (effect.n, effect.mean, effect.unpaired_runs) == (0, None, ("a", "b"))
 
 
 def test_runs_on_different_text_are_no_pair(index: Index, base: Path) -> None:
@@ -118,8 +118,8 @@ def test_runs_on_different_text_are_no_pair(index: Index, base: Path) -> None:
     with index.cursor() as cur:
         assert comparison.paired(cur, ["a"], ["same"], "lm_loss").n == 1
         for text in ("other", "unknown"):
-            found = comparison.paired(cur, ["a"], [text], "lm_loss")
-            assert (found.n, found.unpaired_runs) == (0, ("a", text))
+            effect = comparison.paired(cur, ["a"], [text], "lm_loss")
+            assert (effect.n, effect.unpaired_runs) == (0, ("a", text))
         assert comparison.paired(cur, ["unknown"], ["unknown-too"], "lm_loss").n == 1
 
 
@@ -138,9 +138,9 @@ def test_of_two_runs_of_a_seed_the_newest_counts(index: Index, base: Path) -> No
     index.ingest([base])
     shift(index, "new", 0.5)
     with index.cursor() as cur:
-        found = comparison.paired(cur, ["new", "old"], ["other"], "lm_loss")
-    assert found.differences == {0: pytest.approx(0.5)}
-    assert found.unpaired_runs == ("old",)
+        effect = comparison.paired(cur, ["new", "old"], ["other"], "lm_loss")
+    assert effect.differences == {0: pytest.approx(0.5)}
+    assert effect.unpaired_runs == ("old",)
 
 
 def test_an_unknown_figure_is_refused(index: Index) -> None:

@@ -17,9 +17,9 @@ EXPERTS, STEPS, ALONE, GROUPS = 70, 12, 8, 10
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
     base: Path = tmp_path_factory.mktemp("runs")
     write_run(base, steps=STEPS, experts=EXPERTS)
-    with Index.open(base / "index.duckdb") as found:
-        found.ingest([base])
-        yield found
+    with Index.open(base / "index.duckdb") as opened:
+        opened.ingest([base])
+        yield opened
 
 
 def test_ranks_hold_every_token_once_and_the_busiest_stand_alone(index: Index) -> None:
@@ -41,8 +41,8 @@ def test_ranks_hold_every_token_once_and_the_busiest_stand_alone(index: Index) -
         assert row["idle"] == (here == 0).sum()
         assert row["is_dead"] == (here.sum() == 0)
         assert here[list(members).index(row["busiest"])] == here.max()
-        found = [row[name] for name in ("load_ratio", "min_ratio", "max_ratio", "busiest_ratio")]
-        np.testing.assert_allclose(found, [share.mean(), share.min(), share.max(), share.max()])
+        row_ratios = [row[name] for name in ("load_ratio", "min_ratio", "max_ratio", "busiest_ratio")]
+        np.testing.assert_allclose(row_ratios, [share.mean(), share.min(), share.max(), share.max()])
 
 
 def test_a_layer_of_few_experts_has_no_groups(index: Index) -> None:

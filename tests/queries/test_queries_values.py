@@ -21,11 +21,11 @@ def test_the_heatmap_of_a_small_run_shows_every_step(index: Index, base: Path) -
     counts = write_run(base)
     index.ingest([base])
     with index.cursor() as cur:
-        found = loads.load_heatmap(cur, "run", 1)
-    assert found["tokens"].to_numpy().reshape(40, 4).tolist() == counts[:, 1].tolist()
-    np.testing.assert_allclose(found["load_ratio"].to_numpy().reshape(40, 4), counts[:, 1] * 4 / 128)
-    assert found["is_dead"].to_list() == (counts[:, 1] == 0).ravel().tolist()
-    assert found["bin"].to_list() == np.repeat(np.arange(40), 4).tolist()
+        cells = loads.load_heatmap(cur, "run", 1)
+    assert cells["tokens"].to_numpy().reshape(40, 4).tolist() == counts[:, 1].tolist()
+    np.testing.assert_allclose(cells["load_ratio"].to_numpy().reshape(40, 4), counts[:, 1] * 4 / 128)
+    assert cells["is_dead"].to_list() == (counts[:, 1] == 0).ravel().tolist()
+    assert cells["bin"].to_list() == np.repeat(np.arange(40), 4).tolist()
 
 
 def test_a_long_run_has_at_most_the_asked_number_of_bins(index: Index, base: Path) -> None:
@@ -104,13 +104,13 @@ def test_loads_at_takes_the_last_recorded_step(index: Index, base: Path) -> None
     counts = record_sparse(base)
     index.ingest([base])
     with index.cursor() as cur:
-        found = loads.loads_at(cur, "run", 1, 29)
+        frame = loads.loads_at(cur, "run", 1, 29)
         assert loads.loads_at(cur, "run", 1, 10**9)["step"].to_list() == [40] * 4
         assert loads.loads_at(cur, "run", 1, -1).is_empty()
         assert loads.loads_at(cur, "run", 1, 20)["step"].to_list() == [20] * 4, "a recorded step is its own"
-    assert found["step"].to_list() == [20] * 4
-    assert found["tokens"].to_list() == counts[2, 1].tolist()
-    np.testing.assert_allclose(found["load_ratio"], counts[2, 1] * 4 / 128)
+    assert frame["step"].to_list() == [20] * 4
+    assert frame["tokens"].to_list() == counts[2, 1].tolist()
+    np.testing.assert_allclose(frame["load_ratio"], counts[2, 1] * 4 / 128)
 
 
 def test_sparse_loads_are_samples_of_their_own(index: Index, base: Path) -> None:
@@ -138,10 +138,10 @@ def test_loads_between_recorded_steps_take_the_latest_one_before(index: Index, b
             recorder.step_done(step)
     index.ingest([base])
     with index.cursor() as cur:
-        found = balance.max_vio_series(cur, ["run"], x="tokens")
+        series = balance.max_vio_series(cur, ["run"], x="tokens")
         assert steps.nearest_step(cur, "run", 5) == 4
-    assert found["last_step"].to_list() == [0, 2, 4, 6, 8, 10]
-    assert found["x"].to_list() == [None, 192, 192, 448, 448, 704]
+    assert series["last_step"].to_list() == [0, 2, 4, 6, 8, 10]
+    assert series["x"].to_list() == [None, 192, 192, 448, 448, 704]
 
 
 def test_nearest_steps(index: Index, base: Path) -> None:
@@ -162,16 +162,16 @@ def test_evaluations_weigh_domains_equally_and_follow_their_updates(index: Index
     recorder.finish("finished")
     index.ingest([base])
     with index.cursor() as cur:
-        found = losses.eval_series(cur, ["run"], x="tokens")
+        series = losses.eval_series(cur, ["run"], x="tokens")
         steps_found = losses.eval_series(cur, ["run"])
-    assert found["step"].to_list() == [0, 0, 0, 6, 6, 6]
-    assert found["domain"].to_list() == ["all", "austen", "python"] * 2
-    assert found["x"].to_list() == [0.0] * 3 + [6 * 64.0] * 3
+    assert series["step"].to_list() == [0, 0, 0, 6, 6, 6]
+    assert series["domain"].to_list() == ["all", "austen", "python"] * 2
+    assert series["x"].to_list() == [0.0] * 3 + [6 * 64.0] * 3
     assert steps_found["x"].to_list() == [0, 0, 0, 6, 6, 6]
-    np.testing.assert_allclose(found["lm_loss"].to_list()[3:], [2.6, 2.1, 3.1])
-    np.testing.assert_allclose(found["perplexity"][3], np.exp(2.6))
+    np.testing.assert_allclose(series["lm_loss"].to_list()[3:], [2.6, 2.1, 3.1])
+    np.testing.assert_allclose(series["perplexity"][3], np.exp(2.6))
     bits = [metrics.bits_per_byte(2.1, 1000, 3000), metrics.bits_per_byte(3.1, 1000, 3001)]
-    np.testing.assert_allclose(found["bits_per_byte"].to_list()[3:], [np.mean(bits), *bits])
+    np.testing.assert_allclose(series["bits_per_byte"].to_list()[3:], [np.mean(bits), *bits])
 
 
 def test_domains_take_the_last_evaluation_unless_told(index: Index, base: Path) -> None:
@@ -231,13 +231,13 @@ def test_references_use_the_sequences_of_the_last_quarter(index: Index, base: Pa
             recorder.step_done(step)
     index.ingest([base])
     with index.cursor() as cur:
-        found = balance.references(cur, "run")
+        levels = balance.references(cur, "run")
         unknown = balance.references(cur, "nobody")
     uniform = metrics.uniform_reference(4, 2, 64, 2)
     last = np.concatenate([recorded[30], recorded[35]])
     resampled = metrics.resampled_reference(last, 4, strata=["austen", "python"] * 4)
-    assert (found["uniform_mean"], found["uniform_p95"]) == pytest.approx(uniform)
-    assert (found["resampled_mean"], found["resampled_p95"]) == pytest.approx(resampled)
+    assert (levels["uniform_mean"], levels["uniform_p95"]) == pytest.approx(uniform)
+    assert (levels["resampled_mean"], levels["resampled_p95"]) == pytest.approx(resampled)
     assert set(unknown.values()) == {None}
 
 
@@ -290,16 +290,16 @@ def test_the_baseline_of_the_held_out_text_is_that_of_its_counted_tokens(index: 
     recorder.finish("finished")
     index.ingest([base])
     with index.cursor() as cur:
-        found = balance.references(cur, "run")
+        levels = balance.references(cur, "run")
     tokens = int(counts[:, 0].sum()) // 2
-    assert found["held_out_tokens"] == tokens
-    assert (found["held_out_mean"], found["held_out_p95"]) == metrics.uniform_reference(4, 2, tokens, 2)
+    assert levels["held_out_tokens"] == tokens
+    assert (levels["held_out_mean"], levels["held_out_p95"]) == metrics.uniform_reference(4, 2, tokens, 2)
 
 
 def test_references_without_sequences_are_half_known(index: Index, base: Path) -> None:
     write_run(base)
     index.ingest([base])
     with index.cursor() as cur:
-        found: dict[str, Any] = balance.references(cur, "run")
-    assert found["resampled_mean"] is found["resampled_p95"] is None
-    assert found["uniform_mean"] > 0
+        levels: dict[str, Any] = balance.references(cur, "run")
+    assert levels["resampled_mean"] is levels["resampled_p95"] is None
+    assert levels["uniform_mean"] > 0

@@ -113,9 +113,9 @@ def test_a_key_that_another_run_has_now_is_not_used(three: Index, base: Path, tm
     three.ingest([other])
     with three.cursor() as cur:
         assert loads.load_heatmap(cur, "run-c", 0).is_empty()
-        found = loads.load_heatmap(cur, "run-d", 0)
-    assert found["tokens"].to_numpy().reshape(40, 4).tolist() == counts[:, 0].tolist()
-    assert not found.equals(before)
+        cells = loads.load_heatmap(cur, "run-d", 0)
+    assert cells["tokens"].to_numpy().reshape(40, 4).tolist() == counts[:, 0].tolist()
+    assert not cells.equals(before)
 
 
 def test_nothing_is_shared_while_an_ingest_may_commit(

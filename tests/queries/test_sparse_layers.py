@@ -82,9 +82,9 @@ def test_an_expert_counts_only_where_it_is_recorded(con: Any, case: tuple[list[R
     for row in sorted(rows):
         cells.setdefault((row[0] // 3 // width, row[1]), []).append(row)
     totals = {step: sum(r[2] for r in rows if r[0] == step) for step, *_ in rows}
-    found = loads.load_heatmap(con, RUN, 0, most)
-    assert found.select("bin", "expert").rows() == sorted(cells)
-    for row in found.iter_rows(named=True):
+    heatmap = loads.load_heatmap(con, RUN, 0, most)
+    assert heatmap.select("bin", "expert").rows() == sorted(cells)
+    for row in heatmap.iter_rows(named=True):
         mine = cells[row["bin"], row["expert"]]
         experts = [key for key in cells if key[0] == row["bin"]]
         total = sum(r[2] for key in experts for r in cells[key])
@@ -95,10 +95,10 @@ def test_an_expert_counts_only_where_it_is_recorded(con: Any, case: tuple[list[R
         assert row["max_ratio"] == (pytest.approx(max(shares)) if shares else None)
         assert row["min_ratio"] == (pytest.approx(min(shares)) if shares else None)
     with_bias = {key: [r for r in mine if r[3] is not None] for key, mine in cells.items()}
-    found = biases.bias_trajectories(con, RUN, 0, most)
+    trajectories = biases.bias_trajectories(con, RUN, 0, most)
     wanted = sorted((expert, number) for (number, expert), mine in with_bias.items() if mine)
-    assert found.select("expert", "bin").rows() == wanted
-    for row in found.iter_rows(named=True):
+    assert trajectories.select("expert", "bin").rows() == wanted
+    for row in trajectories.iter_rows(named=True):
         values = [float(r[3]) for r in with_bias[row["bin"], row["expert"]] if r[3] is not None]
         finite = [value for value in values if math.isfinite(value)]
         assert row["bias_mean"] == (pytest.approx(sum(finite) / len(finite)) if finite else None)
@@ -116,15 +116,15 @@ def test_a_token_is_compared_with_the_last_probe_that_has_it(con: Any) -> None:
         (9, 0, [0, 2]),
     ]
     frame = pl.DataFrame(
-        [(step, 0, token, chosen) for step, token, chosen in rows],
+        [(step, 0, token, experts) for step, token, experts in rows],
         schema=CHOICES,
         orient="row",
     )
     fill(con, 4, probe_scores=frame)
-    found = specialisation.saturation(con, RUN)
+    saturation = specialisation.saturation(con, RUN)
     # At the end token 0 has {0, 2} and token 1 only {2}: 9 is no expert, and a repeated one counts once.
-    assert found["saturation"].to_list() == [2 / 3, 2 / 2, 1.0]
-    assert found["churn"].to_list() == [None, 1 - 1 / 2, 1 - 3 / 4]
+    assert saturation["saturation"].to_list() == [2 / 3, 2 / 2, 1.0]
+    assert saturation["churn"].to_list() == [None, 1 - 1 / 2, 1 - 3 / 4]
     assert probe.routes(con, RUN, 9, 4)[0].tolist() == [[0, 2], [2, 2]]
     assert set(probe.routes_at(con, RUN, [0, 5, 9], 4)) == {0, 5, 9}
 

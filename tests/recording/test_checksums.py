@@ -135,14 +135,14 @@ def edges(original: bytes) -> list[int]:
 
 class TestFlippedBits:
     def test_none_is_read_as_another_value(self, part: Path) -> None:
-        original, found = part.read_bytes(), parse_part(part)
-        assert found is not None
-        rows = read_part(found)
+        original, parsed = part.read_bytes(), parse_part(part)
+        assert parsed is not None
+        rows = read_part(parsed)
         refused = 0
         for bit in [*edges(original), *random.Random(1).sample(range(8 * len(original)), 120)]:
             flip(part, original, bit)
             try:
-                read = read_part(found)
+                read = read_part(parsed)
             except UnreadableRunError:
                 refused += 1
             else:

@@ -52,11 +52,11 @@ def write(
             recorder.step_done(step)
 
 
-Said = dict[str, tuple[CountSums | None, int | None]]
+SumsByCase = dict[str, tuple[CountSums | None, int | None]]
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> Said:
+def sums_by_case(tmp_path_factory: pytest.TempPathFactory) -> SumsByCase:
     """Name of a case -> what is said of its run; one index for all."""
     folder = tmp_path_factory.mktemp("sums")
     ids = {}
@@ -152,30 +152,30 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", OFF)
-def test_counts_that_do_not_add_up_are_told_with_their_cause(said: Said, name: str) -> None:
+def test_counts_that_do_not_add_up_are_told_with_their_cause(sums_by_case: SumsByCase, name: str) -> None:
     _, ratio, cause = OFF[name]
-    found, _ = said[name]
-    assert found is not None
-    assert (found.ratio, found.promised) == (pytest.approx(ratio, abs=0.01), K * T)
-    assert found.counted == pytest.approx(ratio * K * T, abs=1)
-    assert (found.layers, found.all_layers) == ((0, 1, 2), True)
-    assert found.cause.startswith(cause)
-    assert bool(found.cause) == bool(cause)
+    count_sums, _ = sums_by_case[name]
+    assert count_sums is not None
+    assert (count_sums.ratio, count_sums.promised) == (pytest.approx(ratio, abs=0.01), K * T)
+    assert count_sums.counted == pytest.approx(ratio * K * T, abs=1)
+    assert (count_sums.layers, count_sums.all_layers) == ((0, 1, 2), True)
+    assert count_sums.cause.startswith(cause)
+    assert bool(count_sums.cause) == bool(cause)
 
 
-def test_the_layer_that_is_off_is_named(said: Said) -> None:
-    found, _ = said["one layer"]
-    assert found is not None
-    assert (found.layers, found.all_layers) == ((1,), False)
+def test_the_layer_that_is_off_is_named(sums_by_case: SumsByCase) -> None:
+    count_sums, _ = sums_by_case["one layer"]
+    assert count_sums is not None
+    assert (count_sums.layers, count_sums.all_layers) == ((1,), False)
 
 
-def test_a_shared_expert_among_the_routed_ones_is_named(said: Said) -> None:
-    assert said["a shared expert"] == (None, E)
+def test_a_shared_expert_among_the_routed_ones_is_named(sums_by_case: SumsByCase) -> None:
+    assert sums_by_case["a shared expert"] == (None, E)
 
 
 @pytest.mark.parametrize("name", [*SILENT, sentence("count_sums.different_width")])
-def test_what_is_as_it_should_be_raises_no_alarm(said: Said, name: str) -> None:
-    assert said[name] == (None, None)
+def test_what_is_as_it_should_be_raises_no_alarm(sums_by_case: SumsByCase, name: str) -> None:
+    assert sums_by_case[name] == (None, None)
 
 
 def test_the_best_promise_counts() -> None:

@@ -97,9 +97,9 @@ class BruteForce:
             row = [0] * E
             for index, ids in enumerate(passes):
                 keep = None if masks is None else torch.as_tensor(masks[index]).reshape(-1).tolist()
-                for token, chosen in enumerate(ids.reshape(-1, K).tolist()):
+                for token, experts in enumerate(ids.reshape(-1, K).tolist()):
                     if keep is None or keep[token]:
-                        for expert in chosen:
+                        for expert in experts:
                             row[expert] += 1
             rows.append(row)
         return rows

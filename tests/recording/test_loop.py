@@ -153,9 +153,9 @@ def test_bad_counts_cost_one_sentence_and_the_counts_of_their_step(
         rec.log(0, tokens_per_expert=counts(0))
         rec.log(1, lm_loss=2.0, **values)
         rec.log(2, tokens_per_expert=counts(2))
-    said = capsys.readouterr().err
-    assert sentence in said
-    assert said.count("\n") == 1
+    warnings = capsys.readouterr().err
+    assert sentence in warnings
+    assert warnings.count("\n") == 1
     assert loads(tmp_path).keys() == {0, 2}
     assert steps(tmp_path)["lm_loss"].to_list() == [None, 2.0, None]
 
@@ -171,10 +171,10 @@ def test_a_bad_field_leaves_the_others(tmp_path: Path, capsys: pytest.CaptureFix
                 lm_loss="much",
                 grad_norm=1.5,
             )
-    said = capsys.readouterr().err
-    assert said.count("\n") == 2
-    assert "expert_bias of step 0 = shape (3,): must have the shape (L = 2, E = 4)" in said
-    assert "lm_loss of step 0 = 'much': must be one number, not str" in said
+    warnings = capsys.readouterr().err
+    assert warnings.count("\n") == 2
+    assert "expert_bias of step 0 = shape (3,): must have the shape (L = 2, E = 4)" in warnings
+    assert "lm_loss of step 0 = 'much': must be one number, not str" in warnings
     assert loads(tmp_path, "expert_bias")[2] == [None] * (L * E)
     assert loads(tmp_path, "dropped_tokens")[2] == [1] * (L * E)
     assert steps(tmp_path)["grad_norm"].to_list() == [1.5] * 3

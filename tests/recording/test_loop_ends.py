@@ -116,10 +116,10 @@ def test_a_deleted_folder_is_called_so(
             time.sleep(0.01)
         shutil.rmtree(tmp_path / "run")
         rec.log(1, tokens_per_expert=COUNTS_LE)
-    said = capsys.readouterr().err
-    assert "run/" in said
-    assert "cannot be written (No such file or directory)" in said
-    assert "resumed elsewhere" not in said
+    warning = capsys.readouterr().err
+    assert "run/" in warning
+    assert "cannot be written (No such file or directory)" in warning
+    assert "resumed elsewhere" not in warning
     assert rec.num_unwritten >= 1
     assert not (tmp_path / "run").exists()
 

@@ -23,11 +23,11 @@ def chosen_experts() -> np.ndarray:
     return np.random.default_rng(0).random((L, B, S, E)).argsort(-1)[..., :K]
 
 
-def by_hand(chosen: np.ndarray, mask: Any) -> list[int]:
+def by_hand(expert_ids: np.ndarray, mask: Any) -> list[int]:
     counts = np.zeros((L, E), dtype=int)
-    for layer, row, place, slot in np.ndindex(chosen.shape):
+    for layer, row, place, slot in np.ndindex(expert_ids.shape):
         if mask is None or mask[row][place]:
-            counts[layer, chosen[layer, row, place, slot]] += 1
+            counts[layer, expert_ids[layer, row, place, slot]] += 1
     return counts.reshape(-1).tolist()
 
 
@@ -35,31 +35,31 @@ def recorded(path: Path) -> list[int]:
     return RunFolder(path / "run").read("expert_loads").sort("layer", "expert")["tokens"].to_list()
 
 
-def record(path: Path, chosen: Any, mask: Any) -> None:
+def record(path: Path, expert_ids: Any, mask: Any) -> None:
     with Recorder(path, num_layers=L, num_experts=E, top_k=K, run_id="run", report_every_s=None) as rec:
-        rec.log(0, selected_experts=chosen, mask=mask)
+        rec.log(0, selected_experts=expert_ids, mask=mask)
 
 
 @pytest.mark.parametrize("kind", MASKS)
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 def test_padding_is_left_out(tmp_path: Path, kind: str, library: str) -> None:
-    chosen, mask = chosen_experts(), MASKS[kind]
-    given: Any = list(chosen)
+    expert_ids, mask = chosen_experts(), MASKS[kind]
+    given: Any = list(expert_ids)
     if library == "torch":
         torch = pytest.importorskip("torch")
-        given = [torch.from_numpy(ids).reshape(B * S, K) for ids in chosen]
+        given = [torch.from_numpy(ids).reshape(B * S, K) for ids in expert_ids]
     record(tmp_path, given, mask if library == "numpy" or mask is None else torch.tensor(mask))
-    assert recorded(tmp_path) == by_hand(chosen, mask)
+    assert recorded(tmp_path) == by_hand(expert_ids, mask)
 
 
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 def test_a_negative_id_is_an_empty_slot(tmp_path: Path, library: str) -> None:
-    chosen = chosen_experts()
-    chosen[0, 0, 0] = -1
+    expert_ids = chosen_experts()
+    expert_ids[0, 0, 0] = -1
     mask = np.ones((B, S), dtype=int)
     expected = by_hand(chosen_experts(), mask)
     for expert in chosen_experts()[0, 0, 0]:
         expected[expert] -= 1
-    given = pytest.importorskip("torch").from_numpy(chosen) if library == "torch" else chosen
+    given = pytest.importorskip("torch").from_numpy(expert_ids) if library == "torch" else expert_ids
     record(tmp_path, given, None)
     assert recorded(tmp_path) == expected

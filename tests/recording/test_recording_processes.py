@@ -124,10 +124,10 @@ class TestTakenOver:
         again = RunWriter.resume(silent.path, 2)
         give(again, 2, value=7)
         again.flush()
-        said = pattern("recording.writer_has_stopped", step=2, attempt=1, own=0)
+        message = pattern("recording.writer_has_stopped", step=2, attempt=1, own=0)
         give(silent, 3, 4, value=1)
         for call in (silent.flush, lambda: silent.finish("finished")):
-            with pytest.raises(RunFolderError, match=said):
+            with pytest.raises(RunFolderError, match=message):
                 call()
             assert RunFolder(silent.path).status.attempt == 1
         assert silent._writer.beat() is False
@@ -278,10 +278,10 @@ def test_of_several_ranks_one_makes_the_run(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(Path, "rename", together)
     with ThreadPoolExecutor(4) as pool:
-        said = sorted(pool.map(rank, range(4)))
-    assert said[0] == ""
-    assert len(set(said[1:])) == 1
-    assert said[1].endswith(sentence("recording.rank_0_hint"))  # fmt: skip
+        messages = sorted(pool.map(rank, range(4)))
+    assert messages[0] == ""
+    assert len(set(messages[1:])) == 1
+    assert messages[1].endswith(sentence("recording.rank_0_hint"))  # fmt: skip
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
@@ -337,12 +337,12 @@ class TestFork:
             command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment
         ) as process:
             try:
-                said, _ = process.communicate(timeout=60)
+                output, _ = process.communicate(timeout=60)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)  # its children wait for ever
                 raise
         assert process.returncode == 0
-        return said.splitlines()
+        return output.splitlines()
 
     @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="nobody can tell which threads run")
     def test_a_child_of_a_process_without_the_pool_records(self, tmp_path: Path) -> None:
@@ -350,18 +350,18 @@ class TestFork:
         assert steps_of(tmp_path / "child") == [0, 1]
 
     def test_a_child_in_which_it_would_hang_is_refused(self, tmp_path: Path) -> None:
-        said = self.run(tmp_path, "used")
-        assert len(said) == 3
-        for message in said:
+        messages = self.run(tmp_path, "used")
+        assert len(messages) == 3
+        for message in messages:
             assert message.startswith("RunFolderError: process ")
             assert sentence("recording.start_with_spawn") in message
         assert [p.name for p in tmp_path.iterdir()] == ["parent"]
         assert RunFolder(tmp_path / "parent").attempts[-1].attempt == 0
 
     def test_children_beside_a_recorder_leave_its_run_alone(self, tmp_path: Path) -> None:
-        said = self.run(tmp_path, "beside")
-        assert (said[0], said[3]) == ("done", "done")
-        for message in said[1:3]:
+        messages = self.run(tmp_path, "beside")
+        assert (messages[0], messages[3]) == ("done", "done")
+        for message in messages[1:3]:
             assert sentence("recording.recorded_by_process", run="live") + " " in message
         status = RunFolder(tmp_path / "live").status
         assert (status.state, status.message, steps_of(tmp_path / "live")) == ("finished", "", [0, 1])

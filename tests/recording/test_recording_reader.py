@@ -316,20 +316,22 @@ class TestListing:
         (tmp_path / "damaged" / "run.json").write_text("{")
         (tmp_path / ".hidden").mkdir()
         (tmp_path / "notes.txt").write_text("")
-        found = list_runs(tmp_path, tmp_path / "missing")
-        assert [listing.run_id for listing in found] == ["damaged", "new", "old"]
-        assert found[0].info is None
-        assert sentence("errors.damaged_or_cut_short") in (found[0].problem or "")
-        assert found[1].info is not None
-        assert found[1].status is not None
-        assert found[1].problem is None
+        listings = list_runs(tmp_path, tmp_path / "missing")
+        assert [listing.run_id for listing in listings] == ["damaged", "new", "old"]
+        assert listings[0].info is None
+        assert sentence("errors.damaged_or_cut_short") in (listings[0].problem or "")
+        assert listings[1].info is not None
+        assert listings[1].status is not None
+        assert listings[1].problem is None
 
     def test_of_two_runs_with_one_id_the_first_counts(self, tmp_path: Path) -> None:
         for folder in ("a", "b"):
             RunWriter.create(tmp_path / folder, make_info())
-        found = {listing.path.parent.name: listing for listing in list_runs(tmp_path / "a", tmp_path / "b")}
-        assert found["a"].problem is None
-        assert sentence("reading.also_in", run="run", folder=tmp_path / "a") in (found["b"].problem or "")
+        listings = {
+            listing.path.parent.name: listing for listing in list_runs(tmp_path / "a", tmp_path / "b")
+        }
+        assert listings["a"].problem is None
+        assert sentence("reading.also_in", run="run", folder=tmp_path / "a") in (listings["b"].problem or "")
 
     def test_a_strange_date_does_not_hide_the_others(self, tmp_path: Path) -> None:
         for name in ("x", "y"):

@@ -211,10 +211,10 @@ def check(path: Path, expected: dict[str, list[Row]]) -> None:
     run = RunFolder(path)
     for table, columns in TABLES.items():
         names = [c.name for c in columns]
-        found = run.read(table)
-        assert found.columns == names
+        frame = run.read(table)
+        assert frame.columns == names
         want = [tuple(({"run_id": "run"} | row).get(n) for n in names) for row in expected[table]]
-        assert sorted(found.rows(), key=repr) == sorted(want, key=repr), table
+        assert sorted(frame.rows(), key=repr) == sorted(want, key=repr), table
 
 
 @given(

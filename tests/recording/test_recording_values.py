@@ -18,7 +18,6 @@ from explorer.records.records import (
     EventRecord,
     LayerRecord,
     LoadRecord,
-    MemoryRecorder,
     RankLoadRecord,
     Record,
     SequenceLoadRecord,
@@ -73,17 +72,6 @@ def test_a_scalar_buffer_that_the_loop_reuses_is_copied(recorder: RunWriter) -> 
     assert rows.select("tokens_seen", "lm_loss", "grad_norm").rows() == [
         (step, 10.0 - step, float(step)) for step in range(4)
     ]
-
-
-def test_in_memory_a_reused_buffer_is_copied_too() -> None:
-    recorder, counts = MemoryRecorder(), np.zeros((L, E), dtype=int)
-    loss = torch.zeros((), requires_grad=True)
-    for step in range(3):
-        counts[:] = step
-        recorder.record(LoadRecord(step=step, tokens_LE=counts))
-        recorder.record(step_record(step=step, lm_loss=loss + step))
-    assert [int(r.tokens_LE.max()) for r in recorder.of(LoadRecord)] == [0, 1, 2]
-    assert [float(r.lm_loss) for r in recorder.of(StepRecord)] == [0.0, 1.0, 2.0]
 
 
 def test_nothing_of_a_kept_record_is_the_callers(recorder: RunWriter) -> None:

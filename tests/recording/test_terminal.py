@@ -54,8 +54,8 @@ def test_a_death_is_said_when_it_happens(capsys: pytest.CaptureFixture[str]) -> 
     lines = reporter(clock)
     for step in range(DEAD_STEPS + 3):
         lines.add(step, LoadRecord(step=step, tokens_LE=TOKENS))
-    said = capsys.readouterr().err.splitlines()
-    assert said == [
+    output = capsys.readouterr().err.splitlines()
+    assert output == [
         f"[explorer] step {DEAD_STEPS - 1}: dead: layer 3 expert 3, without a token in {DEAD_STEPS} steps"
     ]
     clock.now = 10

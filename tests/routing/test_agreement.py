@@ -67,24 +67,24 @@ def test_hand_case() -> None:
     # Three tokens, two experts each of four: the first keeps both, the second swaps 1 for 2, the third both.
     first = np.array([[0, 1], [0, 1], [0, 1]])
     second = np.array([[1, 0], [0, 2], [2, 3]])
-    found = agreement(first, second, 4)
-    assert (found.shared, found.differing) == (3, 2)
-    assert found.overlap == 0.5
-    assert found.swaps_EE.tolist() == [[0, 0, 1, 1], [0, 0, 2, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
-    assert found.loads_E.tolist() == [3, 3, 0, 0]
-    assert found.other_loads_E.tolist() == [2, 1, 2, 1]
+    comparison = agreement(first, second, 4)
+    assert (comparison.shared, comparison.differing) == (3, 2)
+    assert comparison.overlap == 0.5
+    assert comparison.swaps_EE.tolist() == [[0, 0, 1, 1], [0, 0, 2, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert comparison.loads_E.tolist() == [3, 3, 0, 0]
+    assert comparison.other_loads_E.tolist() == [2, 1, 2, 1]
     # Independent draws with these loads share (3·2 + 3·1) / 3 = 3 assignments.
-    assert found.overlap_by_loads == 0.5
+    assert comparison.overlap_by_loads == 0.5
 
 
 def test_a_permutation_of_the_experts_is_found() -> None:
     rng = np.random.default_rng(0)
     first = np.argsort(rng.random((500, 6)), axis=1)[:, :2]
     order = rng.permutation(6)
-    found = agreement(first, order[first], 6)
-    assert found.matched_overlap == 1.0
-    assert found.relabelling.tolist() == order.tolist()
-    assert found.overlap < 1.0
+    comparison = agreement(first, order[first], 6)
+    assert comparison.matched_overlap == 1.0
+    assert comparison.relabelling.tolist() == order.tolist()
+    assert comparison.overlap < 1.0
 
 
 def routes(layers: int, seed: int = 0) -> list[np.ndarray]:
@@ -97,10 +97,10 @@ def test_shifted_layers_are_found(shift: int) -> None:
     trace = routes(12)
     first = {i: trace[3 + i] for i in range(6)}
     second = {i + 10: trace[3 + i - shift] for i in range(6)}
-    found = layer_shift(first, second, 8)
-    assert found is not None
-    assert (found.shift, found.overlap) == (shift, 1.0)
-    assert found.unshifted < 0.5
+    best = layer_shift(first, second, 8)
+    assert best is not None
+    assert (best.shift, best.overlap) == (shift, 1.0)
+    assert best.unshifted < 0.5
 
 
 def test_aligned_layers_and_unrelated_layers_report_no_shift() -> None:

@@ -87,10 +87,10 @@ def test_step_sizes_are_bounded(values: list[int]) -> None:
 def test_p10_centred_and_plain_rules_choose_the_same_experts_and_plain_drifts(case) -> None:
     scores, plain, centred = case.scores_TE, [0.0] * case.num_experts, [0.0] * case.num_experts
     for _ in range(15):
-        chosen = routing.select(scores, plain, case.top_k)
+        expert_ids = routing.select(scores, plain, case.top_k)
         if smallest_gap(routing.biased(scores, plain, "additive")) > MARGIN:
-            assert chosen == routing.select(scores, centred, case.top_k)
-        load = np.asarray(routing.count(chosen, case.num_experts))
+            assert expert_ids == routing.select(scores, centred, case.top_k)
+        load = np.asarray(routing.count(expert_ids, case.num_experts))
         plain = list(plain + balancing.bias_delta(load, update_rule="sign", bias_update_rate=0.003))
         centred = list(
             centred + balancing.bias_delta(load, update_rule="sign", bias_update_rate=0.003, centred=True)
@@ -190,8 +190,8 @@ def test_a_bias_that_follows_the_loads_balances_them() -> None:
     scores = 1 / (1 + np.exp(-logits))
     bias, violations = np.zeros(8), []
     for _ in range(300):
-        chosen = np.argsort(-balancing.biased_scores(scores, bias, "additive"), -1)[:, :2]
-        load = np.bincount(chosen.ravel(), minlength=8)
+        expert_ids = np.argsort(-balancing.biased_scores(scores, bias, "additive"), -1)[:, :2]
+        load = np.bincount(expert_ids.ravel(), minlength=8)
         violations.append(load.max() / load.mean() - 1)
         bias += balancing.bias_delta(load, update_rule="sign", bias_update_rate=0.003)
     assert violations[0] > 1

@@ -102,8 +102,8 @@ def test_a_token_alone_keeps_its_experts_under_lynx(
     """However coarse the bins are: equal scores go to the expert that the token prefers."""
     logits, top_k = case[0][:, :1], case[1]
     ranks = policies.preference_ranks(logits)
-    chosen = policies.lynx(ranks, logits, top_k, LynxKnobs(alpha=alpha, keep=keep))
-    assert np.array_equal(chosen, policies.static_top_k(ranks, top_k))
+    lynx_mask = policies.lynx(ranks, logits, top_k, LynxKnobs(alpha=alpha, keep=keep))
+    assert np.array_equal(lynx_mask, policies.static_top_k(ranks, top_k))
 
 
 def test_distinct_experts_latency_and_balance_by_hand() -> None:

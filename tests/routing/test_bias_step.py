@@ -29,54 +29,54 @@ BEFORE = np.array([0.5, -0.25, 0.0, 0.125], dtype=np.float32)
 
 
 def test_the_sign_rule_by_hand():
-    found = recompute(force(LossFree(bias_update_rate=0.5)), TOKENS, BEFORE)
-    assert found.total == 28
-    assert found.mean == Fraction(7)
-    assert found.direction_E.tolist() == [-1, 1, 0, 0]
-    assert found.after_E.tolist() == [0.0, 0.25, 0.0, 0.125]
+    step = recompute(force(LossFree(bias_update_rate=0.5)), TOKENS, BEFORE)
+    assert step.total == 28
+    assert step.mean == Fraction(7)
+    assert step.direction_E.tolist() == [-1, 1, 0, 0]
+    assert step.after_E.tolist() == [0.0, 0.25, 0.0, 0.125]
 
 
 def test_the_mean_is_an_exact_fraction():
-    found = recompute(force(LossFree()), np.array([1, 0, 0]), np.zeros(3, np.float32))
-    assert found.mean == Fraction(1, 3)
+    step = recompute(force(LossFree()), np.array([1, 0, 0]), np.zeros(3, np.float32))
+    assert step.mean == Fraction(1, 3)
 
 
 def test_errors_are_relative_and_their_root_mean_square_is_named():
-    found = recompute(force(LossFree(bias_update_rate=1.0, update_rule="rms")), TOKENS, BEFORE)
+    step = recompute(force(LossFree(bias_update_rate=1.0, update_rule="rms")), TOKENS, BEFORE)
     errors = np.array([-3, 3, 0, 0]) / 7
-    assert found.error_E == pytest.approx(errors)
-    assert found.root_mean_square == pytest.approx(np.sqrt((errors**2).mean()))
-    assert found.after_E - BEFORE == pytest.approx(errors / np.sqrt((errors**2).mean()))
-    assert found.is_rounded
+    assert step.error_E == pytest.approx(errors)
+    assert step.root_mean_square == pytest.approx(np.sqrt((errors**2).mean()))
+    assert step.after_E - BEFORE == pytest.approx(errors / np.sqrt((errors**2).mean()))
+    assert step.is_rounded
 
 
 def test_a_centred_rule_names_what_it_subtracts():
     tokens = np.array([20, 2, 3, 3])
-    found = recompute(force(LossFree(bias_update_rate=1.0, centred=True)), tokens, BEFORE)
-    assert found.centre == 0.5
-    assert found.direction_E.tolist() == [-1.5, 0.5, 0.5, 0.5]
-    assert not found.is_rounded
+    step = recompute(force(LossFree(bias_update_rate=1.0, centred=True)), tokens, BEFORE)
+    assert step.centre == 0.5
+    assert step.direction_E.tolist() == [-1.5, 0.5, 0.5, 0.5]
+    assert not step.is_rounded
 
 
 def test_steps_get_shorter_and_a_frozen_rule_moves_nothing():
     assert force(LossFree(bias_update_rate=0.3, step_decay="harmonic"), updates=3).rate == pytest.approx(0.1)
-    found = recompute(force(LossFree(), frozen=True), TOKENS, BEFORE)
-    assert found.after_E.tobytes() == BEFORE.tobytes()
+    step = recompute(force(LossFree(), frozen=True), TOKENS, BEFORE)
+    assert step.after_E.tobytes() == BEFORE.tobytes()
 
 
 def test_one_bit_off_is_not_equal():
-    found = recompute(force(LossFree()), TOKENS, BEFORE)
-    logged = found.after_E.copy()
-    assert found.equals(logged).all()
+    step = recompute(force(LossFree()), TOKENS, BEFORE)
+    logged = step.after_E.copy()
+    assert step.equals(logged).all()
     logged[1] = np.nextafter(logged[1], np.float32(1))
-    assert found.equals(logged).tolist() == [True, False, True, True]
+    assert step.equals(logged).tolist() == [True, False, True, True]
 
 
 def test_rounding_is_forgiven_only_where_fractions_are_added_up():
-    found = recompute(force(LossFree(update_rule="rms")), TOKENS, BEFORE)
-    near = np.nextafter(found.after_E, np.float32(9))
-    assert found.equals(near).all()
-    assert not found.equals(near + np.float32(1e-4)).any()
+    step = recompute(force(LossFree(update_rule="rms")), TOKENS, BEFORE)
+    near = np.nextafter(step.after_E, np.float32(9))
+    assert step.equals(near).all()
+    assert not step.equals(near + np.float32(1e-4)).any()
 
 
 def test_a_schedule_counts_its_updates_from_its_own_start():
@@ -91,9 +91,9 @@ def test_a_schedule_counts_its_updates_from_its_own_start():
 
 
 def test_the_last_step_before_another_rule_is_known():
-    found = rule_in_force(config("loss_free/20/none"), 19)
-    assert isinstance(found, RuleInForce)
-    assert found.restarts
+    rule = rule_in_force(config("loss_free/20/none"), 19)
+    assert isinstance(rule, RuleInForce)
+    assert rule.restarts
     other = rule_in_force(config("loss_free/20/loss_free:u=0.5"), 19)
     assert isinstance(other, RuleInForce)
     assert not other.restarts
@@ -110,10 +110,10 @@ def test_the_last_step_before_another_rule_is_known():
     ],
 )
 def test_what_cannot_be_worked_out_says_why(balancer: str, word: str):
-    found = rule_in_force(config(balancer), 3)
-    assert isinstance(found, str)
-    assert word in found
-    assert found.endswith(".")
+    reason = rule_in_force(config(balancer), 3)
+    assert isinstance(reason, str)
+    assert word in reason
+    assert reason.endswith(".")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,17 +131,17 @@ class Unheard(BiasRule):
 
 def test_nothing_is_said_about_what_an_unknown_rule_reads(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(RULES, "unheard", Unheard)
-    found = rule_in_force(None, 3, "unheard")
-    assert isinstance(found, str)
-    assert sentence("bias_step.other_rule") in found
-    assert sentence("bias_step.all_scores") not in found
+    reason = rule_in_force(None, 3, "unheard")
+    assert isinstance(reason, str)
+    assert sentence("bias_step.other_rule") in reason
+    assert sentence("bias_step.all_scores") not in reason
 
 
 @pytest.mark.parametrize("foreign", [None, {}, {"model": {"num_experts": 4}}, {"anything": 1}])
 def test_a_foreign_run_is_not_guessed_at(foreign: dict[str, Any] | None):
-    found = rule_in_force(foreign, 3)
-    assert isinstance(found, str)
-    assert sentence("config.rule_not_stated") in found
+    reason = rule_in_force(foreign, 3)
+    assert isinstance(reason, str)
+    assert sentence("config.rule_not_stated") in reason
     other = rule_in_force(foreign, 3, "ours, twice")
     assert isinstance(other, str)
     assert sentence("config.rule_text", text="ours, twice") in other
@@ -149,17 +149,17 @@ def test_a_foreign_run_is_not_guessed_at(foreign: dict[str, Any] | None):
 
 def test_a_rule_that_is_stated_as_text_is_worked_out_without_a_configuration():
     for foreign in ({}, {"model": {"num_experts": 4}}, {"balancer": "of another trainer"}):
-        found = rule_in_force(foreign, 3, "loss_free:u=0.001")
-        assert isinstance(found, RuleInForce)
-        assert found.rule.bias_update_rate == 0.001
-        assert found.updates == 4
+        rule = rule_in_force(foreign, 3, "loss_free:u=0.001")
+        assert isinstance(rule, RuleInForce)
+        assert rule.rule.bias_update_rate == 0.001
+        assert rule.updates == 4
     settings = rule_in_force(config("loss_free:u=0.5"), 3, "loss_free:u=0.001")
     assert isinstance(settings, RuleInForce)
     assert settings.rule.bias_update_rate == 0.5, "the configuration is the truth where there is one"
 
 
 def test_a_frozen_rule_has_no_rate():
-    found = rule_in_force(config("loss_free:freeze_after_step=10"), 10)
-    assert isinstance(found, RuleInForce)
-    assert found.is_frozen
-    assert found.rate == 0.0
+    rule = rule_in_force(config("loss_free:freeze_after_step=10"), 10)
+    assert isinstance(rule, RuleInForce)
+    assert rule.is_frozen
+    assert rule.rate == 0.0

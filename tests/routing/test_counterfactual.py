@@ -33,7 +33,7 @@ def test_the_replay_equals_the_loops(rule: str, scope, seed: int, top_k: int, gr
     bias = (0.1 * np.random.default_rng(seed + 1).standard_normal(6)).astype(np.float32)
     what_if = WhatIf(rule=rule, rate=0.03, updates=7, scope=scope)
     fast = replay(scores, bias, spec_of(top_k, groups), what_if, sequence_tokens=SEQUENCE)
-    path, loads, chosen = slow.replay(
+    path, loads, expert_ids = slow.replay(
         scores.astype(float).tolist(),
         bias.tolist(),
         top_k,
@@ -46,7 +46,7 @@ def test_the_replay_equals_the_loops(rule: str, scope, seed: int, top_k: int, gr
     # A float32 bias and a float64 one may rightly choose differently in a near tie.
     assume(np.array_equal(fast.loads_UE, loads))
     assert fast.biases_UE == pytest.approx(np.array(path), abs=2e-6)
-    assert [sorted(row) for row in fast.chosen_TK.tolist()] == [sorted(row) for row in chosen]
+    assert [sorted(row) for row in fast.chosen_TK.tolist()] == [sorted(row) for row in expert_ids]
 
 
 def test_near_ties_are_rare_enough_for_the_comparison_to_mean_something() -> None:

@@ -30,9 +30,9 @@ def test_hand_case() -> None:
     # becomes token 1's equal and loses the tie; token 2 becomes token 0 and pushes out token 1, which is
     # earlier.
     scores = np.array([[0.9, 0.1], [0.5, 0.2], [0.4, 0.8], [0.3, 0.7]])
-    found = expert_choice_leak(scores, 1, chunk=4, sequence_tokens=4)
-    assert (found.trials, found.earlier_trials, found.other_trials) == (4, 2, 0)
-    assert slow.leak(scores.tolist(), 1, 4, 4) == (4, 2, 0, found.earlier_tokens)
+    leak = expert_choice_leak(scores, 1, chunk=4, sequence_tokens=4)
+    assert (leak.trials, leak.earlier_trials, leak.other_trials) == (4, 2, 0)
+    assert slow.leak(scores.tolist(), 1, 4, 4) == (4, 2, 0, leak.earlier_tokens)
 
 
 @pytest.mark.parametrize("chunk", [8, 16])

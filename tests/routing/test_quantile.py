@@ -34,8 +34,8 @@ def steps(draw, whole_share: bool = False):
 def solve(scores, bias, top_k, inequalities=False, make=np.asarray):
     """b̂ of the fast rule, exact form, as a numpy array."""
     required = balancing.required_bias(make(scores), make(bias), top_k, clipped=inequalities)
-    found = balancing.quantile_bias(required, len(scores) * top_k // scores.shape[1])
-    return np.minimum(np.asarray(found), 0) if inequalities else np.asarray(found)
+    solution = balancing.quantile_bias(required, len(scores) * top_k // scores.shape[1])
+    return np.minimum(np.asarray(solution), 0) if inequalities else np.asarray(solution)
 
 
 def binned(scores, bias, top_k, num_bins, inequalities=False, make=np.asarray):
@@ -44,8 +44,8 @@ def binned(scores, bias, top_k, num_bins, inequalities=False, make=np.asarray):
     ids = np.asarray(balancing.bin_ids(required, make(bias), num_bins))
     counts = np.stack([np.bincount(column, minlength=num_bins) for column in ids.T])
     rank = balancing.balanced_rank(len(scores) * top_k, scores.shape[1])
-    found = np.asarray(balancing.binned_quantile_bias(make(counts), make(bias), rank))
-    return (np.minimum(found, 0) if inequalities else found), counts
+    estimate = np.asarray(balancing.binned_quantile_bias(make(counts), make(bias), rank))
+    return (np.minimum(estimate, 0) if inequalities else estimate), counts
 
 
 def through_the_strategy(rule, parts, bias, top_k, layers=1):
@@ -106,8 +106,8 @@ def test_the_histogram_is_within_a_bin_of_the_exact_quantile(
     if inequalities:
         bias = -np.abs(bias)  # as BIP's is
     exact = np.array(quantiles.solution(scores, bias, top_k, inequalities=inequalities))
-    found, counts = binned(scores, bias, top_k, num_bins, inequalities, make)
-    assert np.abs(found - exact).max() <= quantiles.bin_width(bias, num_bins) * (1 + 1e-9)
+    estimate, counts = binned(scores, bias, top_k, num_bins, inequalities, make)
+    assert np.abs(estimate - exact).max() <= quantiles.bin_width(bias, num_bins) * (1 + 1e-9)
     assert counts.sum(-1).tolist() == [len(scores)] * len(bias)
     slow = quantiles.histogram(scores, bias, top_k, num_bins, inequalities=inequalities)
     # A value on an edge may fall on either side of it.
@@ -159,10 +159,10 @@ def test_the_dual_never_grows(inequalities: bool, case) -> None:
 def test_with_the_cutoffs_held_every_expert_gets_its_share(case) -> None:
     # A runner-up needs exactly the bias that it has, so that several tokens may stand at the threshold.
     scores, bias, top_k = case
-    required, found = balancing.required_bias(scores, bias, top_k), solve(scores, bias, top_k)
+    required, solution = balancing.required_bias(scores, bias, top_k), solve(scores, bias, top_k)
     share = quantiles.share(scores, top_k)
-    assert ((required < found - 1e-12).sum(0) <= share).all()
-    assert ((required <= found + 1e-12).sum(0) > share).all()
+    assert ((required < solution - 1e-12).sum(0) <= share).all()
+    assert ((required <= solution + 1e-12).sum(0) > share).all()
 
 
 @given(case=steps(whole_share=True))

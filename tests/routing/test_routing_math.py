@@ -47,18 +47,18 @@ def test_scores_choice_and_gates_are_the_models(choice: Choice, with_bias: bool)
     np.testing.assert_allclose(scores, model.scores_TE.numpy(), rtol=1e-5, atol=1e-7)
     compared = routing_math.compared(scores, bias, how)
     np.testing.assert_allclose(compared, model.compared_TE.numpy(), rtol=1e-5, atol=1e-6)
-    chosen = routing_math.choose(compared, scores, how)
-    assert chosen.tolist() == model.topk_expert_ids_TK.tolist()
-    gates = routing_math.gates(choice.logits_TE, chosen, how)
+    expert_ids = routing_math.choose(compared, scores, how)
+    assert expert_ids.tolist() == model.topk_expert_ids_TK.tolist()
+    gates = routing_math.gates(choice.logits_TE, expert_ids, how)
     np.testing.assert_allclose(gates, model.gate_weights_TK.detach().numpy(), rtol=1e-4, atol=1e-7)
 
 
 @given(choice=choices())
 def test_gates_follow_the_equation(choice: Choice) -> None:
-    chosen = choice.chosen(choice.bias_E)
-    width = max(map(len, chosen))
-    slots = np.array([[*row, *[choice.num_experts] * (width - len(row))] for row in chosen])
-    slow = token_choice.gates(choice.weighing_TE, chosen, choice.divide_by, choice.route_scale)
+    expert_ids = choice.expert_ids(choice.bias_E)
+    width = max(map(len, expert_ids))
+    slots = np.array([[*row, *[choice.num_experts] * (width - len(row))] for row in expert_ids])
+    slow = token_choice.gates(choice.weighing_TE, expert_ids, choice.divide_by, choice.route_scale)
     for mine, theirs in zip(routing_math.gates(choice.logits_TE, slots, settings(choice)), slow, strict=True):
         assert list(mine[: len(theirs)]) == pytest.approx(theirs, rel=1e-4, abs=1e-7)
         assert not mine[len(theirs) :].any()
@@ -68,10 +68,10 @@ def test_gates_follow_the_equation(choice: Choice) -> None:
 def test_ranks_say_who_is_chosen(choice: Choice) -> None:
     scores = routing_math.scores(choice.logits_TE, choice.score_func)
     compared = routing_math.compared(scores, choice.bias_E, settings(choice))
-    chosen = routing_math.choose(compared, scores, settings(choice))
+    expert_ids = routing_math.choose(compared, scores, settings(choice))
     inside = routing_math.ranks(compared) <= choice.top_k
-    assert (inside == routing_math.members(chosen, choice.num_experts)).all()
-    assert routing_math.same_sets(chosen, chosen[:, ::-1], choice.num_experts).all()
+    assert (inside == routing_math.members(expert_ids, choice.num_experts)).all()
+    assert routing_math.same_sets(expert_ids, expert_ids[:, ::-1], choice.num_experts).all()
 
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
@@ -106,12 +106,12 @@ def test_a_configuration_is_read_as_the_model_reads_it(balancer: str, changes: d
     logits = routing.router_logits_TE.numpy()
     scores = routing_math.scores(logits, str(how.score_func))
     bias = router.expert_bias_E.numpy() if bias_form else None
-    chosen = routing_math.choose(routing_math.compared(scores, bias, how), scores, how)
+    expert_ids = routing_math.choose(routing_math.compared(scores, bias, how), scores, how)
     assert how.chooses
     assert not how.note
-    assert chosen.tolist() == routing.topk_expert_ids_TK.tolist()
+    assert expert_ids.tolist() == routing.topk_expert_ids_TK.tolist()
     np.testing.assert_allclose(
-        routing_math.gates(logits, chosen, how), routing.gate_weights_TK.numpy(), rtol=1e-5, atol=1e-7
+        routing_math.gates(logits, expert_ids, how), routing.gate_weights_TK.numpy(), rtol=1e-5, atol=1e-7
     )
 
 
@@ -164,9 +164,9 @@ def test_every_recorded_choice_of_the_shipped_runs_is_worked_out_again(path: Pat
         logits = np.stack(part["router_logits"].to_numpy())
         bias = None if part["expert_bias"][0] is None else part["expert_bias"][0].to_numpy()
         scores = routing_math.scores(logits, str(how.score_func))
-        chosen = routing_math.choose(routing_math.compared(scores, bias, how), scores, how)
+        expert_ids = routing_math.choose(routing_math.compared(scores, bias, how), scores, how)
         # The order too: which expert a token calls first is what the page colours by.
-        assert chosen.tolist() == np.stack(part["selected_experts"].to_numpy()).tolist()
+        assert expert_ids.tolist() == np.stack(part["selected_experts"].to_numpy()).tolist()
 
 
 def test_top_p_stops_where_the_sum_is_reached_whatever_follows() -> None:

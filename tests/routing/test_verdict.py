@@ -79,12 +79,12 @@ def slow_saving(loads: list[list[list[list[float]]]]) -> float:
 
 def gpu_loads_slowly(slots: list[list[int]], batch: list[list[int]]) -> list[list[float]]:
     """[layer][GPU] of one batch: every copy of an expert serves an equal share of its tokens."""
-    found = []
+    loads = []
     for row, counts in zip(slots, batch, strict=True):
         size = len(row) // GPUS
         gpus = [row[g * size : (g + 1) * size] for g in range(GPUS)]
-        found.append([sum(counts[e] / row.count(e) for e in gpu) for gpu in gpus])
-    return found
+        loads.append([sum(counts[e] / row.count(e) for e in gpu) for gpu in gpus])
+    return loads
 
 
 @pytest.mark.parametrize("number", [23, 3])

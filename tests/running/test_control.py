@@ -45,10 +45,10 @@ def test_the_two_commands() -> None:
 )
 def test_what_is_no_command_gets_one_sentence(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert read_command(line) is None
-    said = capsys.readouterr().err.strip()
-    assert said.startswith("control: ")
-    assert len(said.splitlines()) == 1
-    assert len(said) < 300
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("control: ")
+    assert len(message.splitlines()) == 1
+    assert len(message) < 300
 
 
 class Lines:
@@ -89,15 +89,15 @@ def test_requests_come_in_order_and_noise_between_them_is_passed_over(
     monkeypatch.setattr(sys, "stdin", lines)
     control = Control(control_stdin=True)
     control.defaults = RULE_DEFAULTS["paper_1b"]
-    found: list[str] = []
+    commands: list[str] = []
 
     def three() -> bool:
-        found.extend(f"{r.text} {r.rules()}" for r in control.take())
-        return len(found) == 3
+        commands.extend(f"{r.text} {r.rules()}" for r in control.take())
+        return len(commands) == 3
 
     wait_for(three)
-    assert [text.split()[0] for text in found] == ["loss_free", "aux_loss:coeff=0.1", "none"]
-    assert "bias_update_rate=0.001" in found[0], "the preset's own meaning of a bare name"
+    assert [text.split()[0] for text in commands] == ["loss_free", "aux_loss:coeff=0.1", "none"]
+    assert "bias_update_rate=0.001" in commands[0], "the preset's own meaning of a bare name"
     assert not control()
     assert not control.waiting()
     lines.end()
@@ -131,17 +131,17 @@ def test_a_line_that_is_no_command_leaves_the_run_alone(tmp_path: Path) -> None:
         assert process.stderr is not None
         process.stdin.write('{oops\n{"command": "switch", "rules": "loss_fre"}\n')
         process.stdin.flush()
-        told = process.stdout.readline()
-        said = [line for line in process.stderr.read().splitlines() if line.startswith("control: ")]
+        last_line = process.stdout.readline()
+        warnings = [line for line in process.stderr.read().splitlines() if line.startswith("control: ")]
     assert process.returncode == 0
-    assert (json.loads(told)["state"], json.loads(told)["steps"]) == ("finished", 20)
-    assert len(said) == 2
-    assert "'{oops' " + sentence("control.unknown_command") in said[0]
+    assert (json.loads(last_line)["state"], json.loads(last_line)["steps"]) == ("finished", 20)
+    assert len(warnings) == 2
+    assert "'{oops' " + sentence("control.unknown_command") in warnings[0]
     assert (
         sentence("control.switch_refused", rules="'loss_fre'")
         + ": balancer = 'loss_fre': "
         + sentence("errors.unknown_balancer")
-        in said[1]
+        in warnings[1]
     )
 
 

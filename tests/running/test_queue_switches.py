@@ -38,8 +38,8 @@ def test_a_training_hears_the_rule_as_typed_and_its_answer_is_kept(queue: RunQue
         sentence("control.switch_accepted_short", rules="'loss_free:u=0.01'", step=7),
         sentence("control.switch_accepted_short", rules="'none'", step=7),
     ]
-    heard = commands(runs)
-    assert heard == [
+    sent_commands = commands(runs)
+    assert sent_commands == [
         {"command": "switch", "rules": "loss_free:u=0.01"},
         {"command": "switch", "rules": "none"},
     ]
@@ -98,8 +98,8 @@ def test_a_training_that_does_not_listen_holds_nobody_up_and_can_still_be_stoppe
     queue.stop_job("a")
     os.kill(child.pid, signal.SIGCONT)
     wait_for(lambda: queue.jobs()[0].state == "ended")
-    heard = commands(runs)
-    assert len(heard) == sent, "every command arrived whole"
+    sent_commands = commands(runs)
+    assert len(sent_commands) == sent, "every command arrived whole"
 
 
 def test_a_training_that_has_just_died_is_refused_in_a_sentence(queue: RunQueue, runs: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_killed_worker_is_tried_again(ray_cluster: int, tmp_path: Path) -> Non
 
 def workers() -> list[int]:
     """Processes of Ray that execute a training; Ray writes the name of the task into the command line."""
-    found = []
+    pids = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
@@ -82,5 +82,5 @@ def workers() -> list[int]:
             except OSError:
                 continue
             if words.startswith(b"ray::train_remotely"):
-                found.append(int(entry.name))
-    return found
+                pids.append(int(entry.name))
+    return pids

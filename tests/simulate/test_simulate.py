@@ -134,8 +134,8 @@ def test_held_out_tokens_are_counted_with_the_bias_of_that_moment() -> None:
     source = Scores(scores)
     held = source.of(source.held_out(1000), source.offset(0))
     for step, bias in ((0, np.zeros(4, np.float32)), (40, result.final_bias)):
-        chosen = [slow.chosen(list(row), 2) for row in held + bias]
-        assert result.held_out[step].tolist() == [sum(e in c for c in chosen) for e in range(4)]
+        experts_of_tokens = [slow.top_experts(list(row), 2) for row in held + bias]
+        assert result.held_out[step].tolist() == [sum(e in c for c in experts_of_tokens) for e in range(4)]
     assert result.max_vio_global[40] < result.max_vio_global[0]
 
 

@@ -44,9 +44,9 @@ def test_the_linear_program_finds_what_trying_all_assignments_finds(
 ) -> None:
     scores = draw(tokens, experts, seed)
     best = slow.best_balanced(scores.tolist(), top_k)
-    found = lp_optimum(scores, top_k)
-    assert found.value == pytest.approx(best, abs=1e-9)
-    assert dual(scores, found.prices, top_k) == pytest.approx(best, abs=1e-9)
+    optimum = lp_optimum(scores, top_k)
+    assert optimum.value == pytest.approx(best, abs=1e-9)
+    assert dual(scores, optimum.prices, top_k) == pytest.approx(best, abs=1e-9)
 
 
 @pytest.mark.parametrize("top_k", [1, 2, 4])

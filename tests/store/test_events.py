@@ -177,26 +177,26 @@ def loss_rows(case: Case, start: int, stop: int) -> pl.DataFrame:
 def wanted(case: Case) -> list[tuple[Any, ...]]:
     steps, counts = case.steps.tolist(), case.counts.tolist()
     bias = [[[None if b != b else b for b in row] for row in rows] for rows in case.bias.tolist()]
-    found = reference.of_loads(steps, counts) + reference.of_biases(steps, bias)
+    load_events = reference.of_loads(steps, counts) + reference.of_biases(steps, bias)
     losses = [None if loss != loss else loss for loss in case.losses.tolist()]
-    return found + reference.of_losses(steps, losses)
+    return load_events + reference.of_losses(steps, losses)
 
 
-def by_step(found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    return sorted(found, key=repr)
+def by_step(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return sorted(rows, key=repr)
 
 
 @slow_examples
 @given(case=cases())
 def test_events_are_those_of_the_loops(con: Any, case: Case) -> None:
     grown = take_in(con, case)
-    found = events.events(con, "run", most=10_000)
-    assert by_step(found.select("step", "layer", "expert", "kind").rows()) == by_step(wanted(case))
-    assert found["step"].is_sorted()
+    frame = events.events(con, "run", most=10_000)
+    assert by_step(frame.select("step", "layer", "expert", "kind").rows()) == by_step(wanted(case))
+    assert frame["step"].is_sorted()
     counts = events.event_counts(con, ["run"])
-    assert counts["events"].sum() == found.height
+    assert counts["events"].sum() == frame.height
     for row in counts.to_dicts():
-        mine = found.filter(pl.col("kind") == row["kind"])
+        mine = frame.filter(pl.col("kind") == row["kind"])
         assert row["events"] == mine.height
         assert row["layers"] == mine["layer"].drop_nulls().unique().sort().to_list()
         assert (row["first_step"], row["last_step"]) == (mine["step"][0], mine["step"][-1])
@@ -219,21 +219,21 @@ def test_every_kind_is_in_the_examples(con: Any) -> None:
     loss[333:336] += (0.5, 0.9, 0.4)
     case = Case(2 * np.arange(400), alive, bias, loss, (170, 400))
     take_in(con, case)
-    found = events.events(con, "run")
-    assert found.filter(pl.col("expert").is_null()).select("step", "layer", "kind", "detail").rows() == [
+    frame = events.events(con, "run")
+    assert frame.filter(pl.col("expert").is_null()).select("step", "layer", "kind", "detail").rows() == [
         (0, 0, "oscillation", ANY_TURN.format(384)),
         (202, 1, "bias_saturation", sentence("events.bias_range")),
         (400, 1, "collapse", sentence("events.collapse", steps=120, until=640)),
         (640, 1, "recovery", sentence("events.recovery", steps=120)),
         (668, None, "loss_spike", sentence("events.loss_spike", nats="0.89", steps=50)),
     ]
-    dead = found.filter(pl.col("expert").is_not_null())
+    dead = frame.filter(pl.col("expert").is_not_null())
     assert dead.select("step", "layer", "expert", "kind").rows()[:2] == [
         (100, 0, 1, "death"),
         (300, 0, 1, "revival"),
     ]
     assert dead["detail"][0] == sentence("events.no_token", steps=100, until=300)
-    assert set(found["source"]) == {"detected"}
+    assert set(frame["source"]) == {"detected"}
 
 
 ANY_TURN = sentence("events.oscillation", share="100 %", window=64, steps="{}")
@@ -261,10 +261,10 @@ def test_many_events_are_cut_and_counted(con: Any) -> None:
         alive[start : start + 100, 0, 0] = 0
     take_in(con, Case(np.arange(1100), alive, np.full(alive.shape, np.nan), np.full(1100, 3.0), (1100,)))
     put(con, "events", pl.DataFrame({"step": [5], "kind": ["balancer_changed"], "detail": ["x"]}))
-    found = events.events(con, "run", most=5)
+    frame = events.events(con, "run", most=5)
     con.execute("DELETE FROM raw.events")
-    assert sorted(found["kind"]) == ["balancer_changed", "death", "death", "revival", "revival"]
-    assert found["step"].to_list() == [1, 5, 101, 102, 202]
+    assert sorted(frame["kind"]) == ["balancer_changed", "death", "death", "revival", "revival"]
+    assert frame["step"].to_list() == [1, 5, 101, 102, 202]
     assert events.event_counts(con, ["run"]).filter(pl.col("kind") == "death")["events"].to_list() == [10]
 
 
@@ -285,9 +285,9 @@ def test_choices_settle(con: Any, seed: int, probes: int, experts: int, slots: i
         names = ["step", "layer", "token", "selected_experts"]
         put(con, "probe_scores", pl.DataFrame(rows, schema=names, orient="row"))
         episodes.update_episodes(con, KEY, (0, 0), (0, 0), {"probe_scores"})
-    found = events.events(con, "run").select("step", "layer", "expert", "kind").rows()
+    event_rows = events.events(con, "run").select("step", "layer", "expert", "kind").rows()
     steps = [9 * probe for probe in range(probes)]
-    assert by_step(found) == by_step(reference.of_choices(steps, choices.tolist(), experts))
+    assert by_step(event_rows) == by_step(reference.of_choices(steps, choices.tolist(), experts))
 
 
 def test_a_run_that_grows_and_is_compacted_keeps_its_events(tmp_path: Path) -> None:
@@ -311,8 +311,8 @@ def test_a_run_that_grows_and_is_compacted_keeps_its_events(tmp_path: Path) -> N
             index.ingest([tmp_path / "runs"])
             with index.cursor() as cur:
                 seen.append(cur.execute("SELECT * FROM episodes ORDER BY ALL").pl())
-                found = events.events(cur, "run").select("step", "kind").rows()
-            assert found == [
+                rows = events.events(cur, "run").select("step", "kind").rows()
+            assert rows == [
                 (0, "oscillation"),
                 (2, "bias_saturation"),
                 (90, "death"),

@@ -272,10 +272,10 @@ def test_a_run_that_breaks_the_index_is_left_out_when_it_is_rebuilt(
     damage(runs / "bad" / "expert_loads-g1.parquet")
     real = ingest.check_rows
 
-    def fail(cur: Any, table: str, found: Any, parts: Any, sizes: Any) -> None:
+    def fail(cur: Any, table: str, new_batches: Any, parts: Any, sizes: Any) -> None:
         if parts[0].path.parent.name == "bad":
             raise duckdb.FatalException("FATAL Error: database has been invalidated")
-        real(cur, table, found, parts, sizes)
+        real(cur, table, new_batches, parts, sizes)
 
     monkeypatch.setattr(ingest, "check_rows", fail)
     assert list(index.ingest([runs]).problems) == ["bad"]

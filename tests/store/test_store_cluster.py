@@ -29,13 +29,13 @@ def test_a_growing_run_is_sorted_by_layer_once_enough_rows_have_gathered(
     monkeypatch.setattr(cluster, "SEGMENT_ROWS", 120)
     counts = random_counts(40, 3, 4)
     recorder = RunWriter.create(tmp_path, make_info(layers=3))
-    found = []
+    inversions = []
     with Index.open(tmp_path / "index.duckdb") as index:
         for start in range(0, 40, 5):
             record_steps(recorder, counts[start : start + 5], range(start, start + 5))
             recorder.flush()
             index.ingest([tmp_path])
             layers = layers_in_order_of_storage(index)
-            found.append(sum(a > b for a, b in pairwise(layers)))
+            inversions.append(sum(a > b for a, b in pairwise(layers)))
     # Descents: each look adds one, until two looks (120 rows) are sorted into one segment.
-    assert found == [0, 1, 1, 2, 2, 3, 3, 4]
+    assert inversions == [0, 1, 1, 2, 2, 3, 3, 4]

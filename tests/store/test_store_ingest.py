@@ -163,8 +163,8 @@ def test_missing_nullable_columns_are_null_and_unknown_ones_ignored(index: Index
     rewrite(path, lambda f: f.drop("mean_score", "run_id").with_columns(novelty=pl.lit(1)))
     assert index.ingest([runs]).problems == {}
     with index.cursor() as cur:
-        found = cur.execute("SELECT count(*), count(mean_score), count(expert_bias) FROM expert_loads")
-        assert found.fetchone() == (320, 0, 320)
+        result = cur.execute("SELECT count(*), count(mean_score), count(expert_bias) FROM expert_loads")
+        assert result.fetchone() == (320, 0, 320)
 
 
 def test_of_two_folders_with_one_run_id_the_first_directory_counts(

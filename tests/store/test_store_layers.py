@@ -65,9 +65,9 @@ def test_a_layer_has_its_own_experts_everywhere(
     assert loads.load_matrix(cursor, "layered", layer, max_columns=100).tokens.shape[1] == width
     assert len(loads.loads_at(cursor, "layered", layer, 7)) == width
     assert len(bias_step.bias_step(cursor, "layered", layer, 7)) == width
-    found = probe.layer_probe(cursor, "layered", STEPS, layer)
-    assert found is not None
-    assert (found.num_experts, found.bias is not None) == (width, True)
+    one_layer = probe.layer_probe(cursor, "layered", STEPS, layer)
+    assert one_layer is not None
+    assert (one_layer.num_experts, one_layer.bias is not None) == (width, True)
     assert len(specialisation.coactivation(cursor, "layered", layer).within) == width * width
 
 

@@ -128,9 +128,9 @@ def check_summary(row: dict, counts: np.ndarray, held_out: np.ndarray) -> None:
         assert_same([row["worst_max_vio"]], [worst[1]])
 
 
-def assert_same(found: object, wanted: object, exactly: bool = False) -> None:
+def assert_same(actual: object, wanted: object, exactly: bool = False) -> None:
     """NULL is NaN; equal up to the order of summation, or exactly."""
-    values = np.array([np.nan if v is None else v for v in found])
+    values = np.array([np.nan if v is None else v for v in actual])
     if exactly:
         np.testing.assert_array_equal(values, wanted)
     else:

@@ -119,9 +119,9 @@ def record(recorder: RunWriter, case: Case, i: int) -> None:
     recorder.step_done(step)
 
 
-def bins_of(found: Any, case: Case) -> list[slice]:
+def bins_of(frame: Any, case: Case) -> list[slice]:
     """The samples of each bin of an answer, checked to cover the run without gaps."""
-    spans = found.select("first_step", "last_step").unique(maintain_order=True).sort("first_step").rows()
+    spans = frame.select("first_step", "last_step").unique(maintain_order=True).sort("first_step").rows()
     result = [
         slice(int(np.searchsorted(case.steps, a)), int(np.searchsorted(case.steps, b)) + 1) for a, b in spans
     ]
@@ -157,9 +157,9 @@ def check_same(one: pl.DataFrame, other: pl.DataFrame) -> None:
 
 
 def check_loads(cur: duckdb.DuckDBPyConnection, case: Case) -> None:
-    found = loads.load_heatmap(cur, "run", 1, max_bins=case.max_bins)
-    for number, span in enumerate(bins_of(found, case)):
-        part = found.filter(found["bin"] == number).sort("expert")
+    frame = loads.load_heatmap(cur, "run", 1, max_bins=case.max_bins)
+    for number, span in enumerate(bins_of(frame, case)):
+        part = frame.filter(frame["bin"] == number).sort("expert")
         counts = case.counts[span, 1]
         assert part["tokens"].to_list() == counts.sum(0).tolist()
         assert part["is_dead"].to_list() == (counts.sum(0) == 0).tolist()
@@ -174,11 +174,11 @@ def check_loads(cur: duckdb.DuckDBPyConnection, case: Case) -> None:
 
 
 def check_biases(cur: duckdb.DuckDBPyConnection, case: Case) -> None:
-    found = biases.bias_trajectories(cur, "run", 0, max_bins=case.max_bins)
+    frame = biases.bias_trajectories(cur, "run", 0, max_bins=case.max_bins)
     matrix = loads.load_matrix(cur, "run", 0, max_columns=case.max_bins)
     seen = ~np.isnan(case.bias[:, 0, 0])
-    assert found.is_empty() == (not seen.any())
-    for _, first, last, expert, mean, low, high, end, odd in found.rows():
+    assert frame.is_empty() == (not seen.any())
+    for _, first, last, expert, mean, low, high, end, odd in frame.rows():
         span = slice(int(np.searchsorted(case.steps, first)), int(np.searchsorted(case.steps, last)) + 1)
         values = case.bias[span, 0, expert][seen[span]]
         finite = values[np.isfinite(values)]
@@ -198,8 +198,8 @@ def check_max_vio(cur: duckdb.DuckDBPyConnection, case: Case) -> None:
     mean = violation.mean(1)
     whole = balance.max_vio_series(cur, ["run"], max_bins=case.max_bins)
     one = balance.max_vio_series(cur, ["run"], layer=1, max_bins=case.max_bins, x="tokens")
-    for found, values in ((whole, mean), (one, violation[:, 1])):
-        for row, span in zip(found.sort("bin").to_dicts(), bins_of(found, case), strict=True):
+    for frame, values in ((whole, mean), (one, violation[:, 1])):
+        for row, span in zip(frame.sort("bin").to_dicts(), bins_of(frame, case), strict=True):
             part = values[span][~np.isnan(values[span])]
             assert row["samples"] == span.stop - span.start
             if not len(part):
@@ -211,11 +211,11 @@ def check_max_vio(cur: duckdb.DuckDBPyConnection, case: Case) -> None:
 
 
 def check_losses(cur: duckdb.DuckDBPyConnection, case: Case) -> None:
-    found = losses.loss_series(cur, ["run"], max_bins=case.max_bins, x="time")
+    frame = losses.loss_series(cur, ["run"], max_bins=case.max_bins, x="time")
     finite = np.flatnonzero(np.isfinite(case.losses))
     odd_tail = case.steps[finite[-1] + 1 if len(finite) else 0 :]
     odd_from = odd_tail[0] if len(odd_tail) else None
-    for row, span in zip(found.sort("bin").to_dicts(), bins_of(found, case), strict=True):
+    for row, span in zip(frame.sort("bin").to_dicts(), bins_of(frame, case), strict=True):
         part = case.losses[span][np.isfinite(case.losses[span])]
         figures = [row["lm_loss"], row["lm_loss_min"], row["lm_loss_max"]]
         assert row["lm_loss_not_finite"] == span.stop - span.start - len(part)

@@ -61,11 +61,11 @@ def rewrite(run: Path, table: str, change: Callable[[pl.DataFrame], pl.DataFrame
 def problem(run: Path) -> str:
     """Why the index refuses the run; nothing of it may be in there then."""
     with Index.open(run.parent.parent / "index.duckdb") as index:
-        found = index.ingest([run.parent]).problems.get("run", "")
+        message = index.ingest([run.parent]).problems.get("run", "")
         with index.cursor() as cur:
             rows = sum(cur.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES)
-    assert (rows == 0) is bool(found)
-    return found
+    assert (rows == 0) is bool(message)
+    return message
 
 
 def first_row(column: str, value: object, dtype: type[pl.DataType] | None = None) -> pl.Expr:
@@ -81,9 +81,9 @@ def first_row(column: str, value: object, dtype: type[pl.DataType] | None = None
 @pytest.mark.parametrize("table", TABLES)
 def test_two_rows_of_one_key_are_named(run: Path, table: str) -> None:
     rewrite(run, table, lambda f: pl.concat([f, f.tail(1)]))
-    said = problem(run)
-    assert f"runs/run: {table} " + sentence("store.rows_of_step", rows=2) + " " in said
-    assert "must hold one" in said
+    message = problem(run)
+    assert f"runs/run: {table} " + sentence("store.rows_of_step", rows=2) + " " in message
+    assert "must hold one" in message
 
 
 def test_two_rows_of_one_key_in_two_parts_are_named(run: Path, tmp_path: Path) -> None:
@@ -182,10 +182,10 @@ def test_many_experts_are_counted_by_their_whole_key(run: Path, monkeypatch: pyt
 )
 def test_a_value_that_breaks_a_rule_is_named(run: Path, table: str, column: pl.Expr, rule: str) -> None:
     rewrite(run, table, lambda f: f.with_columns(column))
-    said = problem(run)
-    assert said.startswith(f"{run}/{table}-g1.parquet: ")
-    assert rule in said
-    assert said.endswith(sentence("errors.restore_from_copy"))
+    message = problem(run)
+    assert message.startswith(f"{run}/{table}-g1.parquet: ")
+    assert rule in message
+    assert message.endswith(sentence("errors.restore_from_copy"))
 
 
 @pytest.mark.parametrize("column", ["step", "layer", "expert", "tokens"])

@@ -20,8 +20,8 @@ def test_the_document_is_current() -> None:
 @pytest.mark.parametrize("table", ["runs", *data_tables()])
 def test_every_table_has_the_documented_columns_and_types(tmp_path: Path, table: str) -> None:
     with Index.open(tmp_path / "index.duckdb") as index, index.cursor() as cur:
-        found = [(name, kind) for name, kind, *_ in cur.execute(f"DESCRIBE {table}").fetchall()]
-    assert found == [(c.name, c.sql_type) for c in index_columns(table)]
+        columns = [(name, kind) for name, kind, *_ in cur.execute(f"DESCRIBE {table}").fetchall()]
+    assert columns == [(c.name, c.sql_type) for c in index_columns(table)]
 
 
 @pytest.mark.parametrize("table", list(TABLES))

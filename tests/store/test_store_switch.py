@@ -72,5 +72,5 @@ def test_another_run_in_the_same_folder_is_loaded_afresh(tmp_path: Path, index: 
         recorder.flush()
         index.ingest([runs])
         with index.cursor() as cur:
-            found = cur.execute("SELECT tokens FROM expert_loads ORDER BY step, layer, expert").fetchall()
-        assert [tokens for (tokens,) in found] == counts.ravel().tolist()
+            rows = cur.execute("SELECT tokens FROM expert_loads ORDER BY step, layer, expert").fetchall()
+        assert [tokens for (tokens,) in rows] == counts.ravel().tolist()

@@ -55,7 +55,7 @@ class Choice:
     def compared(self, bias: Any) -> list[list[float]]:
         return routing.biased(self.scores_TE, bias, self.bias_form)
 
-    def chosen(self, bias: Any) -> list[list[int]]:
+    def expert_ids(self, bias: Any) -> list[list[int]]:
         """The choice of the slow reference."""
         groups = (self.num_groups, self.top_k_groups)
         return token_choice.choose(self.scores_TE, bias, self.bias_form, self.top_k, *groups, self.top_p)

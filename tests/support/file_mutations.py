@@ -46,10 +46,10 @@ def _truncated(draw: Any, content: bytes) -> bytes:
 def _number(draw: Any, content: bytes) -> bytes:
     """One number of the text becomes another, or no number at all."""
     start = draw(st.integers(0, len(content) - 1))
-    found = NUMBER.search(content, start)
-    if found is None:
+    match = NUMBER.search(content, start)
+    if match is None:
         return content
-    return content[: found.start()] + draw(st.sampled_from(ODD_NUMBERS)) + content[found.end() :]
+    return content[: match.start()] + draw(st.sampled_from(ODD_NUMBERS)) + content[match.end() :]
 
 
 def _json(draw: Any, content: bytes) -> bytes:

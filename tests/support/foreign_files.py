@@ -60,9 +60,9 @@ def entries(run: Imported, kind: str) -> list[dict[str, Any]]:
 
 def entry(run: Imported, kind: str) -> dict[str, Any]:
     """The only entry of a kind."""
-    found = entries(run, kind)
-    assert len(found) == 1, [one["kind"] for one in run.report]
-    return found[0]
+    matching = entries(run, kind)
+    assert len(matching) == 1, [one["kind"] for one in run.report]
+    return matching[0]
 
 
 def random_counts(seed: int = 0, steps: int = S) -> np.ndarray:

@@ -88,12 +88,12 @@ def record_layered(folder: Path, steps: int = 24, **changes: Any) -> dict[int, l
 def record_probe(recorder: RunWriter, rng: np.random.Generator, step: int, tokens: int = 6) -> None:
     """The probe batch; logits and biases beyond a layer's own experts are padding."""
     logits = rng.normal(size=(tokens, 3, max(WIDTHS))).astype(np.float32)
-    chosen = [np.argsort(-logits[:, i, :w], axis=-1)[:, :K] for i, w in enumerate(WIDTHS)]
+    expert_ids = [np.argsort(-logits[:, i, :w], axis=-1)[:, :K] for i, w in enumerate(WIDTHS)]
     recorder.record(
         ProbeRecord(
             step=step,
             router_logits_PLE=logits,
-            selected_experts_PLK=np.stack(chosen, 1),
+            selected_experts_PLK=np.stack(expert_ids, 1),
             expert_bias_LE=np.full((3, max(WIDTHS)), 0.5),
         )
     )

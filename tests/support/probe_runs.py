@@ -53,9 +53,9 @@ def probe_record(step: int, bias_LE: np.ndarray | None, layers: int, experts: in
     tokens = LENGTH * len(DOMAINS)
     logits = np.random.default_rng(step).normal(size=(tokens, layers, experts)).astype(np.float32)
     compared = 1 / (1 + np.exp(-logits)) + (0 if bias_LE is None else bias_LE[None])
-    chosen = np.argsort(-compared, axis=-1, kind="stable")[..., :top_k]
+    expert_ids = np.argsort(-compared, axis=-1, kind="stable")[..., :top_k]
     return ProbeRecord(
-        step=step, router_logits_PLE=logits, selected_experts_PLK=chosen, expert_bias_LE=bias_LE
+        step=step, router_logits_PLE=logits, selected_experts_PLK=expert_ids, expert_bias_LE=bias_LE
     )
 
 
@@ -101,8 +101,8 @@ def write_probe_run(
     for step in range(steps):
         if step in at:
             recorder.record(probe_record(step, at[step], layers, experts, top_k))
-        chosen = None if biases is None else biases[step : step + 1]
-        record_steps(recorder, counts[step : step + 1], [step], chosen)
+        step_bias = None if biases is None else biases[step : step + 1]
+        record_steps(recorder, counts[step : step + 1], [step], step_bias)
     record_final(recorder, layers, experts, steps)
     if steps in at:
         recorder.record(probe_record(steps, at[steps], layers, experts, top_k))

@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 from explorer.training.switching import SwitchRequest
 
 
-class Asked:
-    """`Asked({4: "loss_free"})` asks before step 4, a list for several; the trainer gets its `on_step`."""
+class ScheduledSwitches:
+    """`ScheduledSwitches({4: "loss_free"})` asks before step 4, a list for several.
+
+    The trainer gets its `on_step`.
+    """
 
     def __init__(self, by_step: Mapping[int, str | Sequence[str]], start: int = 0) -> None:
         self.by_step = {step: [t] if isinstance(t, str) else list(t) for step, t in by_step.items()}

@@ -59,8 +59,8 @@ class Router:
             for layer in range(self.layers):
                 logits = offsets[layer] + rng.normal(size=(T, E))
                 scores = 1 / (1 + np.exp(-logits)) + bias[layer]
-                chosen = np.argpartition(-scores, K - 1)[:, :K]
-                counts[step, layer] = np.bincount(chosen.ravel(), minlength=E)
+                expert_ids = np.argpartition(-scores, K - 1)[:, :K]
+                counts[step, layer] = np.bincount(expert_ids.ravel(), minlength=E)
                 if self.update is not None:
                     for _ in range(self.times):
                         bias[layer] = self.keep(self.update(step, bias[layer], counts[step, layer]))

@@ -118,13 +118,13 @@ def test_questions_are_asked_of_models_trained_on_them(monkeypatch: pytest.Monke
     trained = make_trained(sequence_length=8)
     plan = replace(PLAN, rules=[StaticTopK(2), Oea(1)], questions=3)
     assert "exact" not in selection_table(trained, plan).rows[0]
-    asked = []
-    monkeypatch.setattr(batch_experts, "answers", lambda *_, batch, **__: asked.append(batch) or ["?"] * 3)
+    batches = []
+    monkeypatch.setattr(batch_experts, "answers", lambda *_, batch, **__: batches.append(batch) or ["?"] * 3)
     taught = replace(trained, corpus=replace(trained.corpus, name="two_hop"))
     rows = selection_table(taught, plan).rows
     assert {(row["questions"], row["exact"]) for row in rows} == {(3, 0)}
     # Static top-k answers alike at every batch size, so it answers once per phase.
-    assert asked == [1, 1, 2, 4] * 2
+    assert batches == [1, 1, 2, 4] * 2
 
 
 def test_measured_times_have_a_median_per_phase(trained: TrainedModel) -> None:

@@ -64,12 +64,12 @@ def test_every_function_of_the_frozen_library_parses_and_is_in_one_split() -> No
 @pytest.mark.parametrize("name", ["code", "mix", "austen"])
 def test_held_out_functions_are_not_in_the_training_text(name: str) -> None:
     trained = make_trained()
-    chosen = held_out_functions(replace(trained, corpus=replace(trained.corpus, name=name)), 40)
-    assert len(chosen) == len({one.text for one in chosen}) == 40
+    functions = held_out_functions(replace(trained, corpus=replace(trained.corpus, name=name)), 40)
+    assert len(functions) == len({one.text for one in functions}) == 40
     text = "".join(
         unit.text for source in sources("mix") if source.name == "python" for unit in source.read().train
     )
-    assert not any(one.text in text for one in chosen)
+    assert not any(one.text in text for one in functions)
 
 
 def test_fill_in_examples_hold_the_line_and_the_text_beside_it() -> None:

@@ -54,8 +54,8 @@ def test_counts_and_losses_are_those_of_each_sequence_alone(trained: TrainedMode
             for bucket in range(len(edges) - 1):
                 inside = slice(edges[bucket], edges[bucket + 1])
                 for layer, routed in enumerate(output.layers):
-                    chosen = routed.routing.topk_expert_ids_TK[inside].flatten().tolist()
-                    expected = [chosen.count(expert) for expert in range(4)]
+                    expert_ids = routed.routing.topk_expert_ids_TK[inside].flatten().tolist()
+                    expected = [expert_ids.count(expert) for expert in range(4)]
                     assert loads.counts_RPLE[place, bucket, layer].tolist() == expected
                 assert loads.loss_RP[place, bucket] == pytest.approx(float(nats[inside].sum()), rel=1e-4)
             assert loads.domains_R[place] == domain

@@ -73,8 +73,8 @@ def test_answers_follow_from_the_supporting_facts_and_from_no_one_of_two(kind: s
 def test_the_text_to_train_on_asks_every_question_once() -> None:
     (problem,) = held_out(two_hop.TWO_HOP, 1)
     questions: list[Question] = [problem.first, *problem.others]
-    asked = re.findall(r"Question: (.*)\nAnswer: (.*)\n", problem.text)
-    assert asked == [(question.text, question.answer) for question in questions]
+    pairs = re.findall(r"Question: (.*)\nAnswer: (.*)\n", problem.text)
+    assert pairs == [(question.text, question.answer) for question in questions]
     assert problem.text.startswith(f"{problem.prompt} {problem.answer}\n")
 
 

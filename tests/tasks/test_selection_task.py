@@ -35,12 +35,12 @@ def reference(
     """The experts of every token, by loops."""
     experts = range(len(compared[0]))
     best = [sorted(experts, key=lambda e: (-row[e], e)) for row in compared]
-    chosen = [set(order[:top_k]) for order in best]
+    selected = [set(order[:top_k]) for order in best]
     for group in set(groups) - {-1}:
         members = [t for t, g in enumerate(groups) if g == group]
         if isinstance(rule, StaticTopK):
             for t in members:
-                chosen[t] = set(best[t][: rule.k])
+                selected[t] = set(best[t][: rule.k])
             continue
         kept = set()
         if isinstance(rule, Oea):
@@ -48,8 +48,8 @@ def reference(
         if isinstance(rule, Lynx):
             kept = lynx_kept(rule, best, logits, members, top_k)
         for t in members:
-            chosen[t] = set([e for e in best[t] if e in kept][:top_k])
-    return chosen
+            selected[t] = set([e for e in best[t] if e in kept][:top_k])
+    return selected
 
 
 def lynx_kept(rule: Lynx, best: list[list[int]], logits: Any, members: list[int], top_k: int) -> set[int]:
@@ -107,8 +107,8 @@ def test_the_selection_is_that_of_the_loops(
     )
     rows = result.topk_expert_ids_TK.tolist()
     assert [{e for e in row if e < 6} for row in rows] == expected
-    in_groups = [(g, chosen) for g, chosen in zip(groups, expected, strict=True) if g >= 0]
-    assert reselection.assignments == [sum(len(chosen) for _, chosen in in_groups)]
+    in_groups = [(g, experts) for g, experts in zip(groups, expected, strict=True) if g >= 0]
+    assert reselection.assignments == [sum(len(experts) for _, experts in in_groups)]
     unions = [set().union(*(c for g, c in in_groups if g == group)) for group in {g for g, _ in in_groups}]
     assert reselection.distinct == [sum(map(len, unions))]
     busiest = [
@@ -127,10 +127,10 @@ def test_gates_are_the_routers_scores_of_the_chosen(seed: int, k: int) -> None:
     for t, (ids, weights) in enumerate(
         zip(result.topk_expert_ids_TK.tolist(), result.gate_weights_TK.tolist(), strict=True)
     ):
-        chosen = [e for e in ids if e < 6]
-        total = sum(scores[t][e] for e in chosen)
-        assert weights[: len(chosen)] == pytest.approx([scores[t][e] / total for e in chosen])
-        assert not any(weights[len(chosen) :])
+        experts = [e for e in ids if e < 6]
+        total = sum(scores[t][e] for e in experts)
+        assert weights[: len(experts)] == pytest.approx([scores[t][e] / total for e in experts])
+        assert not any(weights[len(experts) :])
 
 
 TOKENS = torch.randint(65, 90, (4, 12), generator=torch.Generator().manual_seed(2))

@@ -31,9 +31,9 @@ def experts_of_last(trained: TrainedModel, tokens: list[int]) -> list[list[int]]
 def test_every_token_has_the_experts_that_it_takes_when_it_is_fed_back() -> None:
     trained = make_trained("loss_free", sequence_length=8)
     rows = next(iter(sequences_by_domain(trained, 3).values()))
-    found = list(responses(trained, rows, seed=1))
-    assert len(found) == 3
-    for row, response in zip(rows.tolist(), found, strict=True):
+    replies = list(responses(trained, rows, seed=1))
+    assert len(replies) == 3
+    for row, response in zip(rows.tolist(), replies, strict=True):
         (choice,) = response["choices"]
         prompt, answer = response["prompt_token_ids"], choice["token_ids"]
         assert prompt == row[:4]

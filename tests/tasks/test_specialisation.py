@@ -17,10 +17,10 @@ def test_loads_and_pairs_are_those_of_the_tokens() -> None:
     pairs, loads = np.zeros((2, 4, 4), dtype=int), np.zeros((2, 2, 4), dtype=int)
     for place, rows in enumerate(domains.values()):
         for layer, output in enumerate(trained.forward(torch.from_numpy(rows[:, :-1])).layers):
-            for chosen in output.routing.topk_expert_ids_TK.tolist():
-                for first in chosen:
+            for experts in output.routing.topk_expert_ids_TK.tolist():
+                for first in experts:
                     loads[place, layer, first] += 1
-                    for second in chosen:
+                    for second in experts:
                         pairs[layer, first, second] += 1
     assert [row["tokens_LE"] for row in result.rows if row["kind"] == "domain"] == loads.tolist()
     assert result.rows[-1]["pairs_LEE"] == pairs.tolist()

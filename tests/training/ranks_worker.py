@@ -11,7 +11,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from switch_requests import Asked
+from switch_requests import ScheduledSwitches
 from tiny import make_tiny_config, make_tiny_corpus
 
 from explorer.config.presets import arm_config
@@ -44,14 +44,14 @@ def made(arm: str, micro_batches: int, ranks, *, stop_after: int | None = None, 
     built = []
     build = loop.build_model
     loop.build_model = lambda *sizes: built.append(build(*sizes)) or built[-1]
-    recorder, asked = MemoryRecorder(), []
+    recorder, polls = MemoryRecorder(), []
 
     def should_stop() -> bool:
         # Only the last rank says so; all of them must hear it.
-        asked.append(1)
-        return stop_after is not None and ranks.rank == ranks.size - 1 and len(asked) > stop_after
+        polls.append(1)
+        return stop_after is not None and ranks.rank == ranks.size - 1 and len(polls) > stop_after
 
-    hand = Asked(switch if ranks.is_first else {})
+    switches = ScheduledSwitches(switch if ranks.is_first else {})
     try:
         result = loop.train(
             config,
@@ -59,8 +59,8 @@ def made(arm: str, micro_batches: int, ranks, *, stop_after: int | None = None, 
             should_stop,
             corpus=make_tiny_corpus(),
             ranks=ranks,
-            switches=hand,
-            on_step=hand.on_step,
+            switches=switches,
+            on_step=switches.on_step,
         )
     finally:
         loop.build_model = build
@@ -68,7 +68,7 @@ def made(arm: str, micro_batches: int, ranks, *, stop_after: int | None = None, 
     return {
         "steps": result.last_step,
         "balancer": str(result.config.balancer),
-        "answers": hand.answers,
+        "answers": switches.answers,
         "tokens": torch.from_numpy(np.stack([r.tokens_LE for r in recorder.of(LoadRecord)])),
         "loss": [r.lm_loss for r in recorder.of(StepRecord)],
         "by_rank": [torch.from_numpy(r.tokens_RLE) for r in recorder.of(RankLoadRecord)],
@@ -82,14 +82,14 @@ def main() -> None:
     out, arms = sys.argv[1], sys.argv[2:]
     torch.set_num_threads(1)
     with process_group(torch.device("cpu")) as ranks:
-        found = {arm: made(arm, 4, ranks) for arm in arms}
-        found["stopped"] = made("none", 4, ranks, stop_after=3)
-        found["switched"] = made("none", 4, ranks, switch=SWITCHES)
-        states = ranks.collect([found[arms[-1]]["state"]])
-        balancers = ranks.collect([found["switched"]["balancer"]])
+        results = {arm: made(arm, 4, ranks) for arm in arms}
+        results["stopped"] = made("none", 4, ranks, stop_after=3)
+        results["switched"] = made("none", 4, ranks, switch=SWITCHES)
+        states = ranks.collect([results[arms[-1]]["state"]])
+        balancers = ranks.collect([results["switched"]["balancer"]])
         if ranks.is_first:
-            found["states"], found["balancers"] = states, balancers
-            torch.save(found, out)
+            results["states"], results["balancers"] = states, balancers
+            torch.save(results, out)
 
 
 if __name__ == "__main__":

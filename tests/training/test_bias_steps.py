@@ -39,9 +39,9 @@ def test_every_step_of_every_layer_comes_out_as_it_was_logged(listing):
             assert np.isnan(bias[step]).all(), force
             continue
         for layer in range(tokens.shape[1]):
-            found = recompute(force, tokens[step, layer], bias[step, layer])
-            assert not found.is_rounded
-            assert found.after_E.tobytes() == bias[step + 1, layer].tobytes(), (step, layer)
+            update = recompute(force, tokens[step, layer], bias[step, layer])
+            assert not update.is_rounded
+            assert update.after_E.tobytes() == bias[step + 1, layer].tobytes(), (step, layer)
             worked_out += 1
     assert worked_out == np.isfinite(bias[:-1, :, 0]).sum() > 0
 
@@ -69,8 +69,8 @@ def test_the_trainer_itself_does_the_same(
         trainer.update(expected, torch.from_numpy(tokens), step)
         force = RuleInForce(rule=rule, updates=step - 3, is_frozen=False, restarts=False)
         for layer in range(3):
-            found = recompute(force, tokens[layer], bias_LE[layer])
-            assert found.equals(expected[layer].numpy()).all()
-            if not found.is_rounded:
-                assert found.after_E.tobytes() == expected[layer].numpy().tobytes()
+            update = recompute(force, tokens[layer], bias_LE[layer])
+            assert update.equals(expected[layer].numpy()).all()
+            if not update.is_rounded:
+                assert update.after_E.tobytes() == expected[layer].numpy().tobytes()
         bias_LE = expected.numpy()

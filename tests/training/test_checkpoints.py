@@ -78,10 +78,10 @@ def test_a_training_on_a_full_disk_is_resumed_and_equals_an_unbroken_one(
     capsys.readouterr()
     with files_of_at_most(40_000):  # the rows of the steps fit, a checkpoint does not
         assert main([*common, "--run-id", "full"]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert sentence("training.checkpoint_unwritable") in said
-    assert "Traceback" not in said
+    warning = capsys.readouterr().err
+    assert warning.count("\n") == 1
+    assert sentence("training.checkpoint_unwritable") in warning
+    assert "Traceback" not in warning
     folder = RunFolder(tmp_path / "full")
     assert (folder.status.state, folder.last_step) == ("failed", 7)
     assert main(["train", "--resume", str(folder.path), "--json"]) == 0

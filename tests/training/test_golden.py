@@ -22,22 +22,22 @@ GOLDEN = json.loads(FILE.read_text(encoding="utf-8"))
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_strategy_trains_as_it_did(name: str) -> None:
-    found, golden = series(name), GOLDEN[name]
-    assert found["lm_loss"][:10] == pytest.approx(golden["lm_loss"][:10], rel=1e-4)
-    assert found["lm_loss"] == pytest.approx(golden["lm_loss"], rel=1e-3)
-    assert found["tokens"].keys() == golden["tokens"].keys()
+    current, golden = series(name), GOLDEN[name]
+    assert current["lm_loss"][:10] == pytest.approx(golden["lm_loss"][:10], rel=1e-4)
+    assert current["lm_loss"] == pytest.approx(golden["lm_loss"], rel=1e-3)
+    assert current["tokens"].keys() == golden["tokens"].keys()
     for step, tokens in golden["tokens"].items():
-        moved = np.abs(np.array(found["tokens"][step]) - np.array(tokens)).sum(-1)
+        moved = np.abs(np.array(current["tokens"][step]) - np.array(tokens)).sum(-1)
         # Of 256 assignments a layer; one token that goes the other way counts twice.
         assert moved.max() <= (0 if int(step) <= 2 else 24), step
     if golden["expert_bias"] is None:
-        assert found["expert_bias"] is None
+        assert current["expert_bias"] is None
     else:
-        np.testing.assert_allclose(found["expert_bias"], golden["expert_bias"], atol=0.02)
+        np.testing.assert_allclose(current["expert_bias"], golden["expert_bias"], atol=0.02)
     if golden["dropped"] is None:
-        assert found["dropped"] is None
+        assert current["dropped"] is None
     else:
-        assert found["dropped"] == pytest.approx(golden["dropped"], abs=30, rel=0.05)
+        assert current["dropped"] == pytest.approx(golden["dropped"], abs=30, rel=0.05)
 
 
 def test_every_rule_and_every_routing_has_a_golden_series() -> None:
@@ -48,10 +48,10 @@ def test_every_rule_and_every_routing_has_a_golden_series() -> None:
 
 def test_only_named_and_missing_series_are_written_anew() -> None:
     kept = {name: name for name in STRATEGIES if name != "none"}
-    found = renewed(kept, ["loss-free"])
-    assert {name for name in found if found[name] != name} == {"none", "loss-free"}
-    assert found["none"]["expert_bias"] is None
-    assert found["loss-free"]["expert_bias"] is not None
+    current = renewed(kept, ["loss-free"])
+    assert {name for name in current if current[name] != name} == {"none", "loss-free"}
+    assert current["none"]["expert_bias"] is None
+    assert current["loss-free"]["expert_bias"] is not None
 
 
 def test_the_page_of_strategies_names_every_rule_and_routing() -> None:

@@ -89,9 +89,9 @@ def gradients(model, balancer, parts, part: str) -> torch.Tensor:
         else:
             loss = sum(layer.losses.objective for layer in output.layers)
         (loss / len(parts)).backward()
-    found = torch.stack([router.weight_ED.grad.flatten() for router in model.routers])
+    gradients_LX = torch.stack([router.weight_ED.grad.flatten() for router in model.routers])
     model.zero_grad(set_to_none=True)
-    return found
+    return gradients_LX
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
@@ -173,8 +173,8 @@ def test_buffered_and_global_gradients_agree_with_one_micro_batch_only() -> None
 
 def test_differences_that_change_sign_from_step_to_step_do_not_last() -> None:
     model, _, config, corpus, _ = first_step("none", micro_batch_size=8)
-    found = scope_differences(model, config, corpus, 4, steps=range(12))["global_buffered"]
-    assert found.lasting < 0.7 * found.relative
+    difference = scope_differences(model, config, corpus, 4, steps=range(12))["global_buffered"]
+    assert difference.lasting < 0.7 * difference.relative
 
 
 def test_the_last_micro_batch_of_the_buffered_scope_is_the_global_one() -> None:

@@ -32,20 +32,24 @@ def step_zero(arm: str, accumulation: int = 3):
     corpus = make_tiny_corpus()
     model = build_model(config.model, 256, 16, seed=0)
     balancer = CombinedBalancer(config.balancer.rules)
-    logits, chosen = [], []
+    logits, expert_ids = [], []
     for index in range(accumulation):
         batch = corpus.batch(seed=0, step=0, micro_batch=index, num_sequences=4, sequence_length=16)
         with torch.no_grad():
             layers = model(torch.from_numpy(batch.tokens)[:, :-1], balancer).layers
         logits.append([layer.routing.router_logits_TE.tolist() for layer in layers])
-        chosen.append([layer.routing.topk_expert_ids_TK.tolist() for layer in layers])
-    return train_step(model, make_optimizer(model, config), balancer, config, corpus, 0, 1e-3), logits, chosen
+        expert_ids.append([layer.routing.topk_expert_ids_TK.tolist() for layer in layers])
+    return (
+        train_step(model, make_optimizer(model, config), balancer, config, corpus, 0, 1e-3),
+        logits,
+        expert_ids,
+    )
 
 
 def test_the_buffered_loss_of_a_step_is_that_of_the_reference() -> None:
-    log, logits, chosen = step_zero("aux_loss:scope=global_buffered")
+    log, logits, expert_ids = step_zero("aux_loss:scope=global_buffered")
     slow = [
-        loss_family.buffered([m[layer] for m in logits], [m[layer] for m in chosen], "sigmoid")
+        loss_family.buffered([m[layer] for m in logits], [m[layer] for m in expert_ids], "sigmoid")
         for layer in (0, 1)
     ]
     np.testing.assert_allclose(log.layers["aux_loss"].numpy(), slow, rtol=1e-5)

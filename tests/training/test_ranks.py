@@ -152,8 +152,8 @@ def test_the_command_line_under_torchrun_records_one_run(tmp_path: Path) -> None
     command = ["-m", "explorer", "train", "--preset", "tiny", "--runs", str(tmp_path), "--set", SHARED]
     done = launch(2, *command, "--run-id", "shared", "--json", start=TORCHRUN)
     assert done.returncode == 0, done.stderr[-2000:]
-    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert [(run["run_id"], run["state"]) for run in told] == [("shared", "finished")]
+    summaries = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert [(run["run_id"], run["state"]) for run in summaries] == [("shared", "finished")]
     assert [path.name for path in tmp_path.iterdir()] == ["shared"]
     run = json.loads((tmp_path / "shared" / "run.json").read_text())
     assert run["device"].endswith("× 2")
@@ -166,18 +166,18 @@ def test_the_command_line_under_torchrun_records_one_run(tmp_path: Path) -> None
 
 def test_a_run_stopped_on_one_process_goes_on_on_two(tmp_path: Path) -> None:
     config = get_preset("tiny").with_setting("training.gradient_accumulation_steps", 2)
-    asked = iter(range(100))
-    stopped = train_run(config, tmp_path, run_id="half", should_stop=lambda: next(asked) >= 10)
+    polls = iter(range(100))
+    stopped = train_run(config, tmp_path, run_id="half", should_stop=lambda: next(polls) >= 10)
     assert stopped.result.state == "stopped"
     whole = train_run(config, tmp_path, run_id="whole")
     done = launch(2, "-m", "explorer", "train", "--resume", str(stopped.path), "--json")
     assert done.returncode == 0, done.stderr[-2000:]
     keys = ["step", "layer", "expert", "tokens"]
-    found, expected = (
+    resumed, expected = (
         RunFolder(path).read("expert_loads", keys).sort(keys) for path in (stopped.path, whole.path)
     )
-    assert found["step"].max() == 19
-    assert found.equals(expected)
+    assert resumed["step"].max() == 19
+    assert resumed.equals(expected)
 
 
 def test_a_step_that_cannot_be_shared_writes_nothing(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from forked import needs_fork_server, start_training
 from kills import Killed, kill_at  # noqa: F401 (a fixture)
 from sentences import pattern, sentence
-from switch_requests import Asked
+from switch_requests import ScheduledSwitches
 from tiny import make_tiny_config, make_tiny_corpus
 
 from explorer.cli import main
@@ -45,11 +45,17 @@ STORIES: dict[str, tuple[str, dict[int, str | list[str]]]] = {
 }
 
 
-def told(balancer: str, by_step: Any, **changes: Any) -> tuple[TrainResult, MemoryRecorder, Asked]:
+def train_with(
+    balancer: str, by_step: Any, **changes: Any
+) -> tuple[TrainResult, MemoryRecorder, ScheduledSwitches]:
     """Train with somebody at the button."""
-    config, recorder, asked = make_tiny_config(balancer, **changes), MemoryRecorder(), Asked(by_step)
-    result = train(config, recorder, corpus=make_tiny_corpus(), switches=asked, on_step=asked.on_step)
-    return result, recorder, asked
+    config, recorder, switches = (
+        make_tiny_config(balancer, **changes),
+        MemoryRecorder(),
+        ScheduledSwitches(by_step),
+    )
+    result = train(config, recorder, corpus=make_tiny_corpus(), switches=switches, on_step=switches.on_step)
+    return result, recorder, switches
 
 
 def exact(recorder: MemoryRecorder) -> list[tuple[str, dict[str, Any]]]:
@@ -65,13 +71,13 @@ def exact(recorder: MemoryRecorder) -> list[tuple[str, dict[str, Any]]]:
 
 
 @cache
-def told_story(story: str) -> tuple[TrainResult, MemoryRecorder, Asked]:
-    return told(*STORIES[story])
+def story_run(story: str) -> tuple[TrainResult, MemoryRecorder, ScheduledSwitches]:
+    return train_with(*STORIES[story])
 
 
 @pytest.mark.parametrize("story", STORIES)
 def test_a_switched_run_is_repeated_by_its_configuration_bit_for_bit(story: str) -> None:
-    result, live, _ = told_story(story)
+    result, live, _ = story_run(story)
     kept = json.loads(json.dumps(live.configs[-1].to_dict()))
     assert result.config == live.configs[-1] == RunConfig.from_dict(kept)
     again = MemoryRecorder()
@@ -83,7 +89,7 @@ def test_a_switched_run_is_repeated_by_its_configuration_bit_for_bit(story: str)
 
 @pytest.mark.parametrize("story", STORIES)
 def test_the_rules_in_force_are_those_of_the_record(story: str) -> None:
-    result, live, _ = told_story(story)
+    result, live, _ = story_run(story)
     for step, load in zip(live.of(StepRecord), live.of(LoadRecord), strict=True):
         rules = result.config.balancer.rules_at(step.step)
         moves_bias = any(rule.moves_bias for rule in rules)
@@ -97,24 +103,26 @@ class Watched(MemoryRecorder):
 
     def __init__(self) -> None:
         super().__init__()
-        self.heard: list[str] = []
+        self.moments: list[str] = []
 
     def record(self, record: Record) -> None:
-        self.heard.append(f"{type(record).__name__} {record.step}")
+        self.moments.append(f"{type(record).__name__} {record.step}")
         super().record(record)
 
     def rules_changed(self, config: RunConfig) -> None:
-        self.heard.append(f"now {config.balancer}")
+        self.moments.append(f"now {config.balancer}")
         super().rules_changed(config)
 
 
 def test_the_record_comes_before_the_first_step_under_the_new_rules() -> None:
-    recorder, asked = Watched(), Asked({4: LF})
-    train(make_tiny_config(), recorder, corpus=make_tiny_corpus(), switches=asked, on_step=asked.on_step)
-    at = recorder.heard.index(f"now none/4/{LF}")
-    assert "LoadRecord 3" in recorder.heard[:at]
-    assert recorder.heard[at + 1] == "EventRecord 4"
-    assert not any("Record 4" in word for word in recorder.heard[:at])
+    recorder, switches = Watched(), ScheduledSwitches({4: LF})
+    train(
+        make_tiny_config(), recorder, corpus=make_tiny_corpus(), switches=switches, on_step=switches.on_step
+    )
+    at = recorder.moments.index(f"now none/4/{LF}")
+    assert "LoadRecord 3" in recorder.moments[:at]
+    assert recorder.moments[at + 1] == "EventRecord 4"
+    assert not any("Record 4" in word for word in recorder.moments[:at])
 
 
 REFUSED = [
@@ -134,54 +142,54 @@ def test_what_cannot_be_followed_changes_nothing_and_leaves_a_sentence(
     arm: str, text: str, words: str
 ) -> None:
     config = arm_config(make_tiny_config(), arm)
-    recorder, control, asked = MemoryRecorder(), MemoryRecorder(), Asked({4: text})
+    recorder, control, switches = MemoryRecorder(), MemoryRecorder(), ScheduledSwitches({4: text})
     corpus = make_tiny_corpus()
-    result = train(config, recorder, corpus=corpus, switches=asked, on_step=asked.on_step)
+    result = train(config, recorder, corpus=corpus, switches=switches, on_step=switches.on_step)
     train(config, control, corpus=corpus)
     assert result.config == config
     assert recorder.configs == []
-    assert len(asked.answers) == 1
+    assert len(switches.answers) == 1
     events = recorder.of(EventRecord)
     if words:
-        assert words in asked.answers[0]
-        assert [(e.step, e.kind, e.detail) for e in events] == [(4, "switch_refused", asked.answers[0])]
+        assert words in switches.answers[0]
+        assert [(e.step, e.kind, e.detail) for e in events] == [(4, "switch_refused", switches.answers[0])]
     else:  # an empty text is `none`, which is in force
-        assert "in force already" in asked.answers[0]
+        assert "in force already" in switches.answers[0]
     recorder.records = [r for r in recorder.records if r not in events]
     assert exact(recorder) == exact(control)
 
 
 def test_of_several_requests_the_last_good_one_counts() -> None:
-    result, recorder, asked = told("none", {4: ["aux_loss", "magic", LF, "loss_free:u=-1"]})
+    result, recorder, switches = train_with("none", {4: ["aux_loss", "magic", LF, "loss_free:u=-1"]})
     assert str(result.config.balancer) == f"none/4/{LF}"
     assert len(recorder.configs) == 1
-    assert len(asked.answers) == 4
-    assert sentence("control.switch_refused", rules="'magic'") in asked.answers[0]
-    assert asked.answers[1] == sentence(
+    assert len(switches.answers) == 4
+    assert sentence("control.switch_refused", rules="'magic'") in switches.answers[0]
+    assert switches.answers[1] == sentence(
         "control.switch_overtaken", rules="'aux_loss'", later=f"{LF!r}", step=4
     )
-    assert sentence("control.switch_refused", rules="'loss_free:u=-1'") in asked.answers[2]
-    assert asked.answers[3] == sentence(
+    assert sentence("control.switch_refused", rules="'loss_free:u=-1'") in switches.answers[2]
+    assert switches.answers[3] == sentence(
         "control.switch_accepted", rules=f"{LF!r}", step=4, label="loss-free u=0.01 (global batch scope)"
     )
 
 
 def test_the_rule_in_force_is_no_change() -> None:
-    result, recorder, asked = told(LF, {4: "loss_free:u=0.01"})
+    result, recorder, switches = train_with(LF, {4: "loss_free:u=0.01"})
     assert str(result.config.balancer) == LF
     assert recorder.configs == recorder.of(EventRecord) == []
-    assert asked.answers == [sentence("control.switch_unchanged", rules="'loss_free:u=0.01'")]
+    assert switches.answers == [sentence("control.switch_unchanged", rules="'loss_free:u=0.01'")]
 
 
 def test_a_request_before_the_first_step_waits_for_the_second() -> None:
-    result, _, _ = told("none", {0: LF})
+    result, _, _ = train_with("none", {0: LF})
     assert str(result.config.balancer) == f"none/1/{LF}"
 
 
 def test_after_the_last_step_it_is_too_late_and_the_run_says_so() -> None:
-    result, recorder, asked = told("none", {12: LF})
+    result, recorder, switches = train_with("none", {12: LF})
     assert (result.state, str(result.config.balancer)) == ("finished", "none")
-    assert asked.answers == [sentence("control.switch_after_the_end", rules=f"{LF!r}", steps=12)]
+    assert switches.answers == [sentence("control.switch_after_the_end", rules=f"{LF!r}", steps=12)]
     assert [(e.step, e.kind) for e in recorder.of(EventRecord)] == [(12, "switch_refused")]
 
 
@@ -198,20 +206,20 @@ def test_a_run_that_no_longer_fits_into_this_machine_is_not_resumed(
 
 
 def test_a_stop_goes_before_a_switch_and_the_run_can_be_resumed(tmp_path: Path) -> None:
-    config, asked = get_preset("tiny"), Asked({6: LF})
+    config, switches = get_preset("tiny"), ScheduledSwitches({6: LF})
     stopped = train_run(
         config,
         tmp_path,
         run_id="run",
-        should_stop=lambda: asked.step >= 6,
-        on_step=asked.on_step,
-        switches=asked,
+        should_stop=lambda: switches.step >= 6,
+        on_step=switches.on_step,
+        switches=switches,
     )
     assert stopped.result.state == "stopped"
-    assert sentence("control.switch_too_late", step=6) in asked.answers[0]
+    assert sentence("control.switch_too_late", step=6) in switches.answers[0]
     folder = RunFolder(stopped.path)
     assert folder.info.balancer == "none"
-    again = Asked({6: LF}, start=6)
+    again = ScheduledSwitches({6: LF}, start=6)
     resumed = resume_run(stopped.path, on_step=again.on_step, switches=again)
     assert (resumed.result.state, str(resumed.config.balancer)) == ("finished", f"none/6/{LF}")
     assert RunFolder(stopped.path).read("events")["kind"].to_list() == ["balancer_changed"]
@@ -223,9 +231,14 @@ def frames(path: Path, table: str = "expert_loads") -> pl.DataFrame:
 
 
 def test_a_run_folder_follows_and_its_config_repeats_it_on_the_command_line(tmp_path: Path) -> None:
-    asked = Asked({5: "loss_free:u=0.01", 12: "aux_loss", 16: "none"})
+    switches = ScheduledSwitches({5: "loss_free:u=0.01", 12: "aux_loss", 16: "none"})
     live = train_run(
-        get_preset("tiny"), tmp_path, run_id="live", preset="tiny", on_step=asked.on_step, switches=asked
+        get_preset("tiny"),
+        tmp_path,
+        run_id="live",
+        preset="tiny",
+        on_step=switches.on_step,
+        switches=switches,
     )
     info = RunFolder(live.path).info
     text = f"none/5/{LF}/12/aux_loss/16/none"
@@ -264,9 +277,9 @@ def test_a_run_folder_follows_and_its_config_repeats_it_on_the_command_line(tmp_
 
 
 def test_a_name_given_by_a_person_stays(tmp_path: Path) -> None:
-    asked = Asked({5: LF})
+    switches = ScheduledSwitches({5: LF})
     run = train_run(
-        get_preset("tiny"), tmp_path, run_id="run", name="mine", on_step=asked.on_step, switches=asked
+        get_preset("tiny"), tmp_path, run_id="run", name="mine", on_step=switches.on_step, switches=switches
     )
     assert RunFolder(run.path).info.name == "mine"
 
@@ -281,15 +294,15 @@ def test_a_killed_run_resumes_with_its_switches_and_equals_the_unbroken_one(
 ) -> None:
     """Switches at 6 and 12; checkpoints at 4, 8 and 12, so that a switch lies before and behind them."""
     config = get_preset("tiny").with_setting("training.checkpoint_interval", 4)
-    asked = Asked({6: LF, 12: "none"})
+    switches = ScheduledSwitches({6: LF, 12: "none"})
 
     def on_step(done: int, total: int) -> None:
-        asked.on_step(done, total)
+        switches.on_step(done, total)
         if done == killed_after:
             raise Crash
 
     with pytest.raises(Crash):
-        train_run(config, tmp_path, run_id="run", on_step=on_step, switches=asked)
+        train_run(config, tmp_path, run_id="run", on_step=on_step, switches=switches)
     recorded = RunConfig.from_dict(RunFolder(tmp_path / "run").info.config)
     assert str(recorded.balancer) == f"none/6/{LF}" + ("/12/none" if killed_after > 12 else "")
     resumed = resume_run(tmp_path / "run")
@@ -319,15 +332,15 @@ def test_a_switch_before_a_planned_change_can_be_resumed_from_before_both(tmp_pa
     """The checkpoint of step 4 was written when only the planned change was known."""
     config = arm_config(get_preset("tiny"), "none/16/aux_loss")
     config = config.with_setting("training.checkpoint_interval", 4)
-    asked = Asked({6: LF})
+    switches = ScheduledSwitches({6: LF})
 
     def on_step(done: int, total: int) -> None:
-        asked.on_step(done, total)
+        switches.on_step(done, total)
         if done == 7:
             raise Crash
 
     with pytest.raises(Crash):
-        train_run(config, tmp_path, run_id="run", on_step=on_step, switches=asked)
+        train_run(config, tmp_path, run_id="run", on_step=on_step, switches=switches)
     resumed = resume_run(tmp_path / "run")
     assert str(resumed.config.balancer) == f"none/6/{LF}/16/aux_loss"
     whole = train_run(resumed.config, tmp_path, run_id="whole")

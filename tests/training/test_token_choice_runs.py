@@ -261,17 +261,17 @@ def test_a_recorded_run_holds_dropped_tokens_and_lists_of_any_length(name: str, 
     folder = RunFolder(tmp_path / "run")
     loads = folder.read("expert_loads")
     demand = loads.group_by("step", "layer").agg(pl.col("tokens").sum(), pl.col("dropped_tokens").sum())
-    chosen = folder.read("probe_scores")["selected_experts"]
+    experts = folder.read("probe_scores")["selected_experts"]
     if name == "capacity":
         assert demand["tokens"].unique().to_list() == [STEP_TOKENS * 2]
         assert demand["dropped_tokens"].sum() > 0
         assert (loads["dropped_tokens"] <= loads["tokens"]).all()
-        assert chosen.list.len().unique().to_list() == [2]
+        assert experts.list.len().unique().to_list() == [2]
     else:
         assert demand["dropped_tokens"].sum() == 0
-        assert chosen.list.len().n_unique() > 1
-        assert chosen.list.len().min() >= 1
-        assert chosen.list.max().max() < EXPERTS
+        assert experts.list.len().n_unique() > 1
+        assert experts.list.len().min() >= 1
+        assert experts.list.max().max() < EXPERTS
 
 
 @pytest.mark.parametrize("routing", ["hash", "random"])

@@ -114,18 +114,18 @@ def test_without_a_bias_rule_no_bias_is_recorded(arm: str) -> None:
 
 
 def test_p11_the_balancer_is_asked_once_per_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    calls = []
     update = LossFreeBalancing.update
 
     def spy(self, expert_bias, counts, step, observed=None):
-        asked.append((step, counts.tolist()))
+        calls.append((step, counts.tolist()))
         update(self, expert_bias, counts, step, observed)
 
     monkeypatch.setattr(LossFreeBalancing, "update", spy)
     run = train_tiny("loss_free", gradient_accumulation_steps=3, eval_interval=1)
     # Not per micro-batch, not in an evaluation, and from the counts of the whole step.
     recorded = [(load.step, load.tokens_LE.tolist()) for load in run.of(LoadRecord)]
-    assert asked == recorded
+    assert calls == recorded
 
 
 @pytest.mark.parametrize("arm", ["loss_free:u=0.01", "loss_free+seq_aux", "aux_loss"])

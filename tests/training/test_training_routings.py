@@ -124,8 +124,8 @@ def test_a_probe_keeps_the_experts_that_took_each_token() -> None:
     thresholds = [router.threshold_E.tolist() for router in run.model.routers]
     for layer in (0, 1):
         expected = choosers.above(scores[:, layer].tolist(), thresholds[layer])
-        found = [[e for e in row if e < 4] for row in probe.selected_experts_PLK[:, layer].tolist()]
-        assert found == expected
+        experts = [[e for e in row if e < 4] for row in probe.selected_experts_PLK[:, layer].tolist()]
+        assert experts == expected
 
 
 def test_p11_thresholds_move_once_a_step_from_all_its_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,7 @@ def test_p11_thresholds_move_once_a_step_from_all_its_tokens(monkeypatch: pytest
 
 
 def test_p11_four_micro_batches_move_thresholds_as_one_of_four_times_the_tokens() -> None:
-    found = []
+    thresholds = []
     for sizes in ((16, 1), (4, 4)):
         config = make_tiny_config("none", routing="expert_threshold", num_steps=1, warmup_steps=0)
         model = build_model(config.model, 256, 16, seed=0)
@@ -162,8 +162,8 @@ def test_p11_four_micro_batches_move_thresholds_as_one_of_four_times_the_tokens(
                 parts.append(torch.stack([layer.routing.scores_TE for layer in output.layers]))
         assert len(parts) == sizes[1]
         move_thresholds(model, parts, step=1)
-        found.append(torch.stack([router.threshold_E for router in model.routers]))
-    torch.testing.assert_close(found[0], found[1], rtol=1e-6, atol=1e-6)
+        thresholds.append(torch.stack([router.threshold_E for router in model.routers]))
+    torch.testing.assert_close(thresholds[0], thresholds[1], rtol=1e-6, atol=1e-6)
 
 
 def test_thresholds_keep_a_collapsing_router_balanced() -> None:

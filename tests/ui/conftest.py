@@ -23,8 +23,8 @@ def one_look_for_components() -> Iterator[None]:
     """Every `AppTest` looks through all installed packages for Streamlit components, which takes as long as a
     page; a server does so once."""
     with pytest.MonkeyPatch.context() as patch:
-        found = functools.cache(manifest_scanner.scan_component_manifests)
-        patch.setattr(manifest_scanner, "scan_component_manifests", found)
+        scan = functools.cache(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", scan)
         yield
 
 

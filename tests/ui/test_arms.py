@@ -85,14 +85,14 @@ def test_runs_of_different_configurations_are_never_one_entry() -> None:
 
 def test_the_app_opens_with_the_four_arms_of_the_story_in_order() -> None:
     others = [run("u", "loss_free:u=0.03"), run("quick", "loss_free", preset="quick", pair_key="quick")]
-    chosen = default_arms(arms_of([*others, *story()]))
-    assert [arm.first.balancer for arm in chosen] == [
+    arms = default_arms(arms_of([*others, *story()]))
+    assert [arm.first.balancer for arm in arms] == [
         "none",
         "aux_loss:scope=sequence",
         "aux_loss",
         "loss_free",
     ]
-    assert all(arm.is_group for arm in chosen)
+    assert all(arm.is_group for arm in arms)
 
 
 def test_shipped_runs_come_before_a_newer_comparison_of_ones_own() -> None:
@@ -179,19 +179,19 @@ def test_the_resolution_is_printed_or_its_absence() -> None:
 def test_a_run_whose_rules_changed_often_keeps_a_short_legend() -> None:
     """One change is said in full; more in short, and of many the last ones."""
 
-    def said(text: str) -> str:
+    def label(text: str) -> str:
         base = get_preset("quick")
         return legend(replace(base, balancer=BalancerConfig.parse(text)))
 
-    assert said("none/40/loss_free") == sentence(
+    assert label("none/40/loss_free") == sentence(
         "labels.none_then_loss_free", step=40, rate="0.003", scope="global batch"
     )
-    three = said("none/40/loss_free/80/none/120/aux_loss")
+    three = label("none/40/loss_free/80/none/120/aux_loss")
     assert three == sentence(
         "labels.none_then_three", first=40, rate="0.003", second=80, third=120, coeff="0.01"
     )
     many = "none" + "".join(f"/{step}/{'loss_free' if step % 20 else 'none'}" for step in range(10, 110, 10))
-    assert said(many) == sentence("labels.none_then_many", more=8, first=90, rate="0.003", second=100)
+    assert label(many) == sentence("labels.none_then_many", more=8, first=90, rate="0.003", second=100)
 
 
 # --- Names ---

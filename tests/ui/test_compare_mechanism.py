@@ -129,7 +129,7 @@ def test_a_figure_of_one_run_has_the_marks_of_that_run_alone(open_mechanism: Ope
     marks = marks_of(app)
     assert marks[sentence("captions.cosine_title")] == []
     assert marks["Router margin"] == [sentence("events.rule_change") + ": so it was"]
-    said = words(app)
-    assert sentence("captions.rule_without_line") in said
-    assert sentence("captions.rule_without_line") + " Marks at the top" not in said
-    assert sentence("events.marks_at_top", marks="⚑ rule change") in said
+    text = words(app)
+    assert sentence("captions.rule_without_line") in text
+    assert sentence("captions.rule_without_line") + " Marks at the top" not in text
+    assert sentence("events.marks_at_top", marks="⚑ rule change") in text

@@ -25,18 +25,18 @@ def arm(run_id: str, digest: str | None) -> Arm:
     return Arm(token=run_id, label=run_id, runs=(run(run_id, run_id, 0, digest),))
 
 
-def said(*arms: Arm) -> list[str]:
+def warnings_of(*arms: Arm) -> list[str]:
     return confounders(ArmSet(arms, {one.token: one.label for one in arms}))
 
 
 def test_runs_on_the_same_text_have_no_warning() -> None:
     arms = [arm("none", "0123456789ab"), arm("loss_free", "0123456789ab")]
-    assert said(*arms) == []
+    assert warnings_of(*arms) == []
     assert pair_origin(arms) == sentence("compare.same_weights_and_data")
 
 
 def test_runs_on_different_text_are_named_with_their_digests() -> None:
-    (message,) = said(arm("none", "0123456789ab"), arm("loss_free", "fedcba987654"))
+    (message,) = warnings_of(arm("none", "0123456789ab"), arm("loss_free", "fedcba987654"))
     assert message.startswith(
         sentence(
             "compare.different_text",
@@ -51,13 +51,13 @@ def test_runs_on_different_text_are_named_with_their_digests() -> None:
 @pytest.mark.parametrize("digests", [("0123456789ab", None), (None, None), ("", "0123456789ab")])
 def test_a_text_that_is_not_recorded_is_said_to_be_unknown(digests: tuple[str | None, str | None]) -> None:
     arms = [arm("none", digests[0]), arm("loss_free", digests[1])]
-    (message,) = said(*arms)
+    (message,) = warnings_of(*arms)
     assert sentence("compare.not_recorded_for_both") in message
     assert sentence("compare.same_weights") not in pair_origin(arms)
 
 
 def test_one_sentence_names_all_runs_whose_text_is_not_recorded() -> None:
-    (message,) = said(arm("none", None), arm("loss_free", None), arm("aux_loss", "0123456789ab"))
+    (message,) = warnings_of(arm("none", None), arm("loss_free", None), arm("aux_loss", "0123456789ab"))
     assert message.startswith(
         sentence("compare.text_not_recorded", arm="none", second="loss_free", third="aux_loss")
     )
@@ -76,5 +76,5 @@ def test_the_default_comparison_is_made_of_one_text() -> None:
         run("free-a", "loss_free", 0, "a"),
         run("aux-b", "aux_loss", 0, "b"),
     ]
-    chosen = default_arms(arms_of(runs))
-    assert {one.first.corpus_digest for one in chosen} == {"a"}
+    arms = default_arms(arms_of(runs))
+    assert {one.first.corpus_digest for one in arms} == {"a"}

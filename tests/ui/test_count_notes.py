@@ -58,5 +58,5 @@ def test_nothing_is_said_of_any_shipped_run(open_shipped: Opener) -> None:
         rows = cur.execute("SELECT count(DISTINCT run_id) FROM layer_metrics").fetchone()
     assert rows is not None
     assert rows[0] > 30
-    assert [said for run in runs for said in count_notes.sentences(run)] == []
+    assert [note for run in runs for note in count_notes.sentences(run)] == []
     assert "add up to" not in words(app)

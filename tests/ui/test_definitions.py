@@ -21,7 +21,7 @@ def tables(app: AppTest) -> list[dict[str, list[str]]]:
 def printed(app: AppTest, name: str) -> str:
     theirs = tables(app)[1]
     names = [n.replace("\\", "") for n in theirs["metric of a tool"]]
-    (row,) = (i for i, found in enumerate(names) if found.endswith(name))
+    (row,) = (i for i, label in enumerate(names) if label.endswith(name))
     return theirs["prints"][row]
 
 

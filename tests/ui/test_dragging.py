@@ -45,19 +45,19 @@ def test_a_position_changes_the_job_into_that_of_its_option(key: str) -> None:
         if change is None:
             continue
         expected, _ = moved(NOW | {key: option})
-        found = merged(job, change)
+        change_values = merged(job, change)
         # A baseline of other sizes is left to the server.
         if key in ("N", "K", "T") and option != NOW[key]:
-            assert found["reference"] is None
+            assert change_values["reference"] is None
             expected["reference"] = None
-        assert found == expected
+        assert change_values == expected
 
 
 def others(values: dict[str, str]) -> dict[str, list[list[dict[str, Any]]]]:
     """Panel -> rows of its data sets that the browser does not bring."""
-    asked = playground_view.questions(playground_view.settings_of(values))
+    questions = playground_view.questions(playground_view.settings_of(values))
     result = {}
-    for key, question in asked.items():
+    for key, question in questions.items():
         panel = question.answer(NO_STORE)
         assert isinstance(panel, Panel)
         assert panel.on_page
@@ -109,11 +109,11 @@ def test_an_unknown_setting_matters_only_away_from_its_default(monkeypatch: pyte
 def test_a_page_follows_and_a_file_does_not(page: str) -> None:
     """A chart on the page is bound to its event; the one that is exported is as it was."""
     store: Store = NO_STORE
-    asked, charts = {
+    questions, charts = {
         "playground": (playground_view.questions(playground_view.settings_of(NOW)), dragging.CHARTS),
         "theory": (theory_view.questions(theory_view.settings_of(THEORY)), theory_dragging.CHARTS),
     }[page]
-    panels = {panel.key: panel for panel in (question.answer(store) for question in asked.values())}
+    panels = {panel.key: panel for panel in (question.answer(store) for question in questions.values())}
     for chart, key in charts.items():
         panel = panels[key]
         assert PARAM not in str(panel.spec.vega)
@@ -125,8 +125,8 @@ def test_a_page_follows_and_a_file_does_not(page: str) -> None:
 
 def test_no_axis_of_the_page_depends_on_the_playhead() -> None:
     """Or moving it places every line anew."""
-    asked = playground_view.questions(playground_view.settings_of(NOW))
-    panel = asked["playground_bias_A"].answer(NO_STORE)
+    questions = playground_view.questions(playground_view.settings_of(NOW))
+    panel = questions["playground_bias_A"].answer(NO_STORE)
     fields = [layer["encoding"].get("x", {}) for layer in panel.on_page.vega["layer"] if "encoding" in layer]
     assert "playhead" not in [x.get("field") for x in fields]
     assert {tuple(x["scale"]["domain"]) for x in fields if "field" in x} == {(0, 199)}

@@ -41,11 +41,11 @@ def two(tmp_path: Path) -> None:
 
 def marks(app: AppTest) -> dict[str, set[str]]:
     """The words of the marks, by what the figure shows."""
-    found = {}
+    kinds = {}
     for chart in app.get("vega_lite_chart"):
         rows = [row for part in chart.proto.datasets for row in read(part.data.data) if "event_words" in row]
-        found[chart.proto.alt.split(":")[0]] = {row["event_words"].split(":")[0] for row in rows}
-    return found
+        kinds[chart.proto.alt.split(":")[0]] = {row["event_words"].split(":")[0] for row in rows}
+    return kinds
 
 
 def read(data: bytes) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ def test_compare_says_and_marks_what_happened(open_app: Opener, two: None) -> No
     assert [marks(app)[title] for title in curves] == [set(), set()]
     app.toggle(key="events").set_value(True).run()
     app.run()  # the switch draws the parts with marks alone
-    said = words(app)
+    text = words(app)
     assert (
         sentence(
             "events.page_list",
@@ -71,10 +71,10 @@ def test_compare_says_and_marks_what_happened(open_app: Opener, two: None) -> No
             revival=190,
             change=200,
         )
-        in said
+        in text
     )
-    assert f"{events.NO_COLLAPSE}; {events.NO_DEATH}." in said
-    assert "▼ collapse" in said
+    assert f"{events.NO_COLLAPSE}; {events.NO_DEATH}." in text
+    assert "▼ collapse" in text
     shown = marks(app)
     assert shown["MaxVio over training"] == {"collapse in layer 1", sentence("events.rule_change")}
     assert shown["Perplexity over training"] == {"collapse in layer 1", sentence("events.rule_change")}

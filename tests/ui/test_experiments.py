@@ -20,10 +20,10 @@ def test_every_shipped_file_is_an_experiment_good_and_bad_ones() -> None:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda e: e.slug)
 def test_an_order_can_be_trained(experiment: lesson_course.Experiment) -> None:
-    chosen: dict[str, dict[str, object]] = {"corpus": {}, "model": {}, "training": {}}
+    settings: dict[str, dict[str, object]] = {"corpus": {}, "model": {}, "training": {}}
     for field in form.form_fields(get_preset(experiment.preset)):
-        chosen[field.section][field.name] = experiment.settings.get(field.path, field.default)
-    configs = make_configs(experiment.preset, chosen, experiment.arms, experiment.seeds)
+        settings[field.section][field.name] = experiment.settings.get(field.path, field.default)
+    configs = make_configs(experiment.preset, settings, experiment.arms, experiment.seeds)
     assert len({config.pair_key for config in configs}) == 1
 
 

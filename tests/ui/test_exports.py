@@ -117,16 +117,16 @@ def test_the_statements_of_the_manifest_give_the_same_numbers_again(open_app: Op
 
     with services().index.cursor() as cur:
         table, answers = asked_again("replay-loads")
-        assert any(found.equals(table) for found in answers)
+        assert any(answer.equals(table) for answer in answers)
         table, answers = asked_again("replay-domains")
         counts = ["domain", "expert", "tokens"]
-        assert any(set(found.rows()) == set(table.select(counts).rows()) for found in answers)
+        assert any(set(answer.rows()) == set(table.select(counts).rows()) for answer in answers)
         for key, row, cell in (
             ("replay-heatmap", "tokens", "tokens"),
             ("replay-biases", "bias", "bias_last"),
         ):
             table, answers = asked_again(key)
-            (rows,) = (found for found in answers if {"ordinal", row} <= set(found.columns))
+            (rows,) = (answer for answer in answers if {"ordinal", row} <= set(answer.columns))
             # The run is so short that every bin is one sample.
             samples = rows.sort("expert", "ordinal").select("expert", "first_step", row)
             cells = table.sort("expert", "bin").select("expert", "first_step", pl.col(cell).alias(row))

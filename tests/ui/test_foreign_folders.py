@@ -35,8 +35,8 @@ def test_a_damaged_probe_document_leaves_tokens_without_texts(
     recorder = RunWriter.create(tmp_path / "own", make_info(num_steps=2))
     record_steps(recorder, random_counts(2, 2, 4), range(2))
     logits = np.random.default_rng(0).normal(size=(8, 2, 4))
-    chosen = np.argsort(-logits, -1)[..., :2]
-    recorder.record(ProbeRecord(step=2, router_logits_PLE=logits, selected_experts_PLK=chosen))
+    expert_ids = np.argsort(-logits, -1)[..., :2]
+    recorder.record(ProbeRecord(step=2, router_logits_PLE=logits, selected_experts_PLK=expert_ids))
     recorder.finish("finished")
     (recorder.path / "probe.json").write_text(document)
     app = open_app(page="microscope", run="run")
@@ -54,8 +54,8 @@ def test_a_refused_run_is_listed_with_its_reason_and_cannot_be_opened(
     file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
     app = open_app()
     assert not app.exception
-    said = words(app).replace("\u00a0", " ")
-    assert plain(f"{field} = {value}: must be").replace("\u00a0", " ") in said
+    text = words(app).replace("\u00a0", " ")
+    assert plain(f"{field} = {value}: must be").replace("\u00a0", " ") in text
     replay = open_app(page="replay", run="bad")
     assert not replay.exception
     assert "good is shown" in words(replay)

@@ -52,8 +52,8 @@ def test_terms_with_the_word_in_their_title_come_before_those_that_mention_it(op
     assert sorted(orders.values()) == list(range(-len(orders), 0)), "they keep their order"
     assert set(orders) == {term.key for term in search("collapse") if "collapse" in term.title.casefold()}
     rest = len(search("collapse")) - len(orders)
-    said = sentence("glossary.mentions", about=len(orders), rest=rest, word="collapse")
-    assert any(said in text.value for text in app.markdown)
+    mention = sentence("glossary.mentions", about=len(orders), rest=rest, word="collapse")
+    assert any(mention in text.value for text in app.markdown)
 
 
 def test_a_word_hides_the_terms_without_it_and_draws_none_anew(open_app: Opener) -> None:

@@ -89,6 +89,6 @@ def test_folders_that_are_copied_renamed_and_deleted_while_a_page_shows_them(
 
 def counted(run_id: str) -> int:
     with services().index.cursor() as cur:
-        found = cur.execute("SELECT count(*) FROM expert_loads WHERE run_id = ?", [run_id]).fetchone()
-    assert found is not None
-    return int(found[0])
+        row = cur.execute("SELECT count(*) FROM expert_loads WHERE run_id = ?", [run_id]).fetchone()
+    assert row is not None
+    return int(row[0])

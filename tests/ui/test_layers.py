@@ -46,9 +46,9 @@ def test_a_link_names_a_layer_by_the_models_number(open_app: Opener, layered: Pa
 
 def test_a_layer_or_expert_that_is_not_there_is_said(open_app: Opener, layered: Path) -> None:
     app = open_app(layered, "replay", run="layered", layer=0, expert=7)
-    said = [warning.value for warning in app.warning]
-    assert "The link names layer 0; the MoE layers of this run are 3, 5, 9. Layer 3 is shown." in said[0]
-    assert sentence("links.unknown_expert", expert=7, first=0, last=3) in said[1]
+    warnings = [warning.value for warning in app.warning]
+    assert "The link names layer 0; the MoE layers of this run are 3, 5, 9. Layer 3 is shown." in warnings[0]
+    assert sentence("links.unknown_expert", expert=7, first=0, last=3) in warnings[1]
 
 
 def test_compare_shows_the_models_own_layers(open_app: Opener, layered: Path) -> None:

@@ -62,18 +62,18 @@ def text(arm: str) -> str:
 def test_every_placeholder_of_every_lesson_and_experiment_has_a_value() -> None:
     experiments, problems = lesson_course.experiments()
     assert problems == ()
-    asked = {f for lesson in lesson_course.course() for step in lesson.steps for f in facts_of(step)}
-    asked |= {f for experiment in experiments for f in placeholders(experiment.comment)}
-    assert len(asked) > 80
-    for written in sorted(asked):
+    facts = {f for lesson in lesson_course.course() for step in lesson.steps for f in facts_of(step)}
+    facts |= {f for experiment in experiments for f in placeholders(experiment.comment)}
+    assert len(facts) > 80
+    for written in sorted(facts):
         value = value_of(written)
         assert isinstance(value, str) or math.isfinite(value), written
 
 
 def facts_of(step: object) -> list[str]:
-    found = placeholders(step.text) + placeholders(step.notice)  # type: ignore[attr-defined]
+    facts = placeholders(step.text) + placeholders(step.notice)  # type: ignore[attr-defined]
     prediction = step.prediction  # type: ignore[attr-defined]
-    return found + list(prediction.facts if prediction else ())
+    return facts + list(prediction.facts if prediction else ())
 
 
 @pytest.mark.parametrize("arm", list(NAMES))
@@ -117,14 +117,14 @@ def test_differences_and_what_they_need(a: str, b: str) -> None:
 
 def test_verdicts_count_all_six_pairs_of_the_four_arms() -> None:
     """Holm, worked out by hand: limits 0.05/6, 0.05/5 … for the p values in rising order."""
-    found = {}
+    arms_by_p = {}
     for a, b in combinations(NAMES, 2):
         values = [loss(x) - loss(y) for x, y in zip(runs(a), runs(b), strict=True)]
-        found[stats.ttest_1samp(values, 0).pvalue] = (a, b)
+        arms_by_p[stats.ttest_1samp(values, 0).pvalue] = (a, b)
     kept, falls = [], False
-    for rank, p in enumerate(sorted(found)):
+    for rank, p in enumerate(sorted(arms_by_p)):
         falls = falls or p > 0.05 / (6 - rank)
-        kept += [] if falls else [found[p]]
+        kept += [] if falls else [arms_by_p[p]]
     for a, b in combinations(NAMES, 2):
         verdict = fact(f"verdict[{text(a)}; {text(b)}; held_out_loss]")
         assert (verdict != 0) == ((a, b) in kept), (a, b)
@@ -143,13 +143,13 @@ def test_the_story_of_this_project_is_told_as_it_was_measured() -> None:
 
 @pytest.mark.parametrize("arm", list(NAMES))
 def test_what_an_assignment_says_about_its_domain(arm: str) -> None:
-    found = []
+    information = []
     for run in runs(arm):
         share = by_domain(run) / by_domain(run).sum(-1, keepdims=True)
         middle = share.mean(1, keepdims=True)
         ratio = np.divide(share, middle, out=np.ones_like(share), where=share > 0)
-        found.append((share * np.log2(ratio)).sum(-1).mean())
-    assert fact(f"information[{text(arm)}]") == pytest.approx(np.mean(found), rel=1e-6)
+        information.append((share * np.log2(ratio)).sum(-1).mean())
+    assert fact(f"information[{text(arm)}]") == pytest.approx(np.mean(information), rel=1e-6)
 
 
 def test_single_sequences_of_a_step() -> None:

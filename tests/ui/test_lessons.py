@@ -35,8 +35,8 @@ def test_every_shipped_file_is_a_lesson_and_asks_first() -> None:
     assert COURSE.problems == ()
     assert len(COURSE.lessons) == len(list(LESSONS.glob("*.toml"))) >= 8
     for lesson in COURSE:
-        asked = [step for step in lesson.steps if step.prediction is not None]
-        assert asked, lesson.slug
+        steps = [step for step in lesson.steps if step.prediction is not None]
+        assert steps, lesson.slug
         assert len(lesson.steps) >= 3
         for step in lesson.steps:
             assert len(step.text.split()) <= MOST_WORDS
@@ -92,9 +92,9 @@ def test_a_lesson_can_be_read_to_its_end(open_shipped: Opener, slug: str) -> Non
             right = step.prediction.options
             app = radio.set_value(0).run()
             app = app.button(key=f"show_guess_{slug}_{part}").click().run()
-            (said,) = [text for text in alerts(app) if "You said" in text]
+            (verdict,) = [text for text in alerts(app) if "You said" in text]
             # Spaces that break no line (`ui.shared.plain`).
-            assert right[0] in said.replace("\u00a0", " ")
+            assert right[0] in verdict.replace("\u00a0", " ")
         assert not app.exception
         assert not app.warning
         assert not any("cannot be" in text for text in alerts(app))
@@ -120,11 +120,11 @@ def test_the_verdict_is_that_of_the_data(open_shipped: Opener, choice: int) -> N
     key = "guess_what-the-gain-really-is_2"
     app = app.radio(key=key).set_value(choice).run()
     app = app.button(key=f"show_{key}").click().run()
-    (said,) = [text for text in alerts(app) if "You said" in text]
+    (verdict,) = [text for text in alerts(app) if "You said" in text]
     if choice == 1:
-        assert said == sentence("lessons.you_said_right", answer="no significant difference")
+        assert verdict == sentence("lessons.you_said_right", answer="no significant difference")
     else:
-        assert said.endswith("The data say: " + sentence("lessons.no_difference") + ".")
+        assert verdict.endswith("The data say: " + sentence("lessons.no_difference") + ".")
 
 
 @pytest.mark.slow
@@ -210,8 +210,8 @@ def test_a_lesson_goes_on_without_the_runs(open_app: Opener, tmp_path: Path) -> 
     app = open_app(page="lessons", lesson=slug)
     app = app.button(key=f"skip_guess_{slug}_1").click().run()
     assert not app.exception
-    said = " ".join(alerts(app))
-    assert sentence("compare.preset_is_missing", arm="no balancing", preset="standard") in said
+    text = " ".join(alerts(app))
+    assert sentence("compare.preset_is_missing", arm="no balancing", preset="standard") in text
     assert sentence("lessons.no_numbers") in words(app)
     app = app.button(key="lesson_next").click().run()
     app = app.button(key="lesson_next").click().run()

@@ -47,14 +47,14 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_step_is_opened_with_its_own_numbers(open_app: Opener, real: Path) -> None:
     app = open_app(real, "replay", run=SHIPPED.name, layer="1", step="299", expert="5")
-    said = words(app)
+    text = words(app)
     rows = pl.read_parquet(next(SHIPPED.glob("expert_loads-*.parquet"))).filter(
         (pl.col("layer") == 1) & (pl.col("step") == 299)
     )
     tokens = rows.filter(pl.col("expert") == 5)["tokens"][0]
-    assert "Bias update" in said
-    assert sentence("bias_step.expert_tokens", step=299, expert=5, tokens=tokens) in said
-    assert sentence("bias_step.equal_bits", biases=16, step=300) in said
+    assert "Bias update" in text
+    assert sentence("bias_step.expert_tokens", step=299, expert=5, tokens=tokens) in text
+    assert sentence("bias_step.equal_bits", biases=16, step=300) in text
     assert not app.error
     assert not app.exception
 
@@ -124,9 +124,9 @@ def write_biased(base: Path, run_id: str, steps: int, config: dict[str, object],
 def test_a_step_that_is_not_recorded_has_nothing_to_be_held_against(open_app: Opener, tmp_path: Path) -> None:
     config = replace(get_preset("tiny"), balancer=BalancerConfig.parse("loss_free")).to_dict()
     write_biased(tmp_path / "own", "sparse", 4, config, every=10)
-    said = words(open_app(page="replay", run="sparse", step="14"))
-    assert sentence("bias_step.expert", step=10) in said
-    assert sentence("bias_step.step_gap", step=11, next=20) in said
+    text = words(open_app(page="replay", run="sparse", step="14"))
+    assert sentence("bias_step.expert", step=10) in text
+    assert sentence("bias_step.step_gap", step=11, next=20) in text
     last = words(open_app(page="replay", run="sparse", step="30"))
     assert sentence("bias_step.last_step") in last
 
@@ -206,8 +206,8 @@ def test_formulas_carry_the_numbers_of_the_step() -> None:
     ).to_dict()
     force = rule_in_force(config, 3)
     assert not isinstance(force, str)
-    found = recompute(force, np.array([9, 1, 3, 2]), np.zeros(4, np.float32))
-    lines = "\n".join(bias_step.formulas(found, 0))
+    step = recompute(force, np.array([9, 1, 3, 2]), np.zeros(4, np.float32))
+    lines = "\n".join(bias_step.formulas(step, 0))
     assert r"\frac{15}{4} = \tfrac{15}{4}" in lines
     assert r"\tfrac{15}{4} - 9 = -\tfrac{21}{4}" in lines
     assert r"u = \frac{0.5}{\sqrt{4}} = 0.25" in lines

@@ -178,9 +178,9 @@ def test_a_value_without_end_is_repeated_in_short(
 ) -> None:
     app = open_app(recorded, page, **{key: "zq " * 33_000})
     assert not app.exception
-    said = [str(alert.value) for kind in (app.warning, app.info) for alert in kind]
-    assert any("zq zq" in message for message in said)
-    assert all(len(message) < 1000 for message in said)
+    messages = [str(alert.value) for kind in (app.warning, app.info) for alert in kind]
+    assert any("zq zq" in message for message in messages)
+    assert all(len(message) < 1000 for message in messages)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def test_sidebar_and_cards_draw_the_strokes_of_the_chart(open_app: Opener, recor
     overview = [block.value for block in open_app(recorded).get("html")]
     compare = [block.value for block in open_app(recorded, "compare").get("html")]
     legend = pieces(next(text for text in compare if "<li" in text))
-    cards = [found for text in overview if "stroke" in text for found in pieces(text)]
+    cards = [ink for text in overview if "stroke" in text for ink in pieces(text)]
     assert legend == cards
     by_scope = [family_ink("aux_loss", scope).light for scope in ("sequence", "global_batch")]
     assert [sum(colour in stroke for stroke in legend) for colour in by_scope] == [1, 1]

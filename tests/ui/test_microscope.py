@@ -60,17 +60,17 @@ def test_the_numbers_of_a_token_are_those_that_were_recorded(open_app: Opener, p
     bias = rule_biases(random_counts(25, 2, 8))[step]
     record = probe_record(step, bias, 2, 8, 2)
     score = sigmoid(record.router_logits_PLE[token, layer].astype(float))
-    chosen = record.selected_experts_PLK[token, layer].tolist()
+    experts = record.selected_experts_PLK[token, layer].tolist()
     text = words(app)
-    for expert in chosen:
+    for expert in experts:
         assert f"s_{{{expert}}} + b_{{{expert}}} &= {score[expert]:.4f}" in text
         assert f"= {score[expert] + bias[layer, expert]:.4f}" in text
-        gate = score[expert] / score[chosen].sum()
+        gate = score[expert] / score[experts].sum()
         assert re.search(rf"g_\{{{expert}\}} &= .*= {gate:.4f}", text)
     counts = random_counts(25, 2, 8)[step, layer]
-    moved = rule_biases(random_counts(25, 2, 8))[step + 1, layer, chosen[0]]
+    moved = rule_biases(random_counts(25, 2, 8))[step + 1, layer, experts[0]]
     assert (
-        sentence("bias_step.expert_tokens", step=step, expert=chosen[0], tokens=f"{counts[chosen[0]]:,}")
+        sentence("bias_step.expert_tokens", step=step, expert=experts[0], tokens=f"{counts[experts[0]]:,}")
         in text
     )
     formulas = "\n".join(element.value for element in app.latex)

@@ -43,13 +43,13 @@ def is_text(value: ast.expr) -> bool:
 def test_every_alert_shows_text_of_the_project_or_plain_text() -> None:
     files = [*(ROOT / "explorer" / "ui").rglob("*.py"), *(ROOT / "pages").glob("*.py")]
     assert len(files) > 50
-    found = [
+    not_plain = [
         f"{file.name}:{line}: {ast.unparse(argument)}"
         for file in files
         for line, argument in alerts(file)
         if not is_text(argument)
     ]
-    assert not found
+    assert not not_plain
 
 
 def test_a_number_and_its_unit_stay_on_one_line() -> None:
@@ -123,9 +123,9 @@ def test_what_an_address_says_is_repeated_as_text(
     query = {"example": "typed"} if key == "counts" else {}
     app = open_app(recorded, page, **{**query, key: EVIL})
     assert not app.exception
-    said = [str(alert.value) for kind in (app.warning, app.info, app.error) for alert in kind]
-    assert any("evil.example" in sentence for sentence in said), said
-    for sentence in said:
+    messages = [str(alert.value) for kind in (app.warning, app.info, app.error) for alert in kind]
+    assert any("evil.example" in sentence for sentence in messages), messages
+    for sentence in messages:
         assert "<img" not in MarkdownIt().render(sentence)
         assert "http://" not in sentence
 

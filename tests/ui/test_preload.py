@@ -43,9 +43,9 @@ async def _host_config() -> dict[str, object]:
 
 
 def test_a_page_is_told_of_hosts_what_the_server_would_say() -> None:
-    said = re.search(r"HOST_CONFIG: ({.*}),", backend.script().decode())
-    assert said is not None
-    config = json.loads(said[1])
+    match = re.search(r"HOST_CONFIG: ({.*}),", backend.script().decode())
+    assert match is not None
+    config = json.loads(match[1])
     theirs = asyncio.run(_host_config())
     assert config == {name: theirs[name] for name in config}
     scripts = (STATIC / "static" / "js").glob("index.*.js")

@@ -94,34 +94,34 @@ def baselines(store: FakeStore) -> Ask:
 def test_the_best_balanced_run_gives_the_lines(known: dict[str, tuple[float, float]], baselines: Ask) -> None:
     known |= {"loss_free": (6.0, 2.0), "aux": (0.4, 7.5), "none": (3.0, 3.0)}
     arms = [arm("loss_free", balancer_family="loss_free"), arm("aux"), arm("none")]
-    found = baselines(arms)
-    assert found.levels["resampled"] == (0.4, 0.4)
-    assert "uniform" in found.levels
-    assert found.missing == ""
+    baseline = baselines(arms)
+    assert baseline.levels["resampled"] == (0.4, 0.4)
+    assert "uniform" in baseline.levels
+    assert baseline.missing == ""
 
 
 def test_among_collapsed_runs_there_is_no_line_of_sequences(
     known: dict[str, tuple[float, float]], baselines: Ask
 ) -> None:
     known |= {"a": (6.0, 2.0), "b": (5.0, 4.0)}
-    found = baselines([arm("a"), arm("b")])
-    assert list(found.levels) == ["uniform"]
-    assert "collapsed" in found.missing
+    baseline = baselines([arm("a"), arm("b")])
+    assert list(baseline.levels) == ["uniform"]
+    assert "collapsed" in baseline.missing
 
 
 def test_runs_of_different_sizes_share_no_line(known: dict[str, tuple[float, float]], baselines: Ask) -> None:
     known |= {"a": (0.3, 7.0), "b": (0.4, 7.0)}
-    found = baselines([arm("a"), arm("b", top_k=1)])
-    assert found.levels == {}
-    assert sentence("references.different_models") in found.missing
+    baseline = baselines([arm("a"), arm("b", top_k=1)])
+    assert baseline.levels == {}
+    assert sentence("references.different_models") in baseline.missing
 
 
 def test_a_run_without_known_balance_gives_no_line_before_one_with(
     known: dict[str, tuple[float, float]], baselines: Ask
 ) -> None:
     known |= {"new": (float("nan"), 7.0), "old": (0.9, 7.0)}
-    found = baselines([arm("new"), arm("old")])
-    assert found.levels["resampled"] == (0.9, 0.9)
+    baseline = baselines([arm("new"), arm("old")])
+    assert baseline.levels["resampled"] == (0.9, 0.9)
 
 
 def test_a_mean_over_seeds_is_held_against_the_mean_of_the_seeds_own_lines(
@@ -129,9 +129,9 @@ def test_a_mean_over_seeds_is_held_against_the_mean_of_the_seeds_own_lines(
 ) -> None:
     known |= {"s0": (0.4, 7.0), "s1": (0.8, 7.0)}
     runs = tuple(run_from_row({**ROW, "run_id": f"s{seed}", "seed": seed}) for seed in (0, 1))
-    found = baselines([Arm(token="both", label="both", runs=runs)])
-    assert found.levels["resampled"] == pytest.approx((0.6, 0.6))
-    assert found.held_out == pytest.approx((0.1, 0.2))
+    baseline = baselines([Arm(token="both", label="both", runs=runs)])
+    assert baseline.levels["resampled"] == pytest.approx((0.6, 0.6))
+    assert baseline.held_out == pytest.approx((0.1, 0.2))
 
 
 def test_steps_of_another_number_of_counted_tokens_share_no_line(
@@ -159,8 +159,8 @@ def test_only_the_statements_of_the_arm_that_gives_the_lines_are_kept(store: Fak
     store.metrics |= {"even": (0.4, 7.0), "uneven": (3.0, 7.0)}
     trace = Trace(store)
     random_baselines(trace, ArmSet.of([arm("uneven"), arm("even")]))
-    asked = {(statement.sql, statement.params["runs"].run_id) for statement in trace.statements}
-    assert asked == {("references", "even"), ("uniform_series", "even")}
+    queried = {(statement.sql, statement.params["runs"].run_id) for statement in trace.statements}
+    assert queried == {("references", "even"), ("uniform_series", "even")}
 
 
 def test_lines_are_those_of_a_run_that_has_some_and_the_note_says_whose(
@@ -169,11 +169,11 @@ def test_lines_are_those_of_a_run_that_has_some_and_the_note_says_whose(
     known |= {"top_p": (0.1, 7.0), "aux": (0.4, 7.5), "none": (3.0, 7.0)}
     arms = [arm("top_p"), arm("none"), arm("aux")]
     labels = {name: f"the {name}" for name in ("top_p", "aux", "none")}
-    found = baselines(arms)
-    assert found.levels["resampled"] == (0.4, 0.4)
-    assert found.arm == "aux"
-    assert lines_note(found, labels) == sentence("references.lines_for", arm="the aux")
-    assert line_note(found, labels) == sentence("references.one_line_for", arm="the aux")
+    baseline = baselines(arms)
+    assert baseline.levels["resampled"] == (0.4, 0.4)
+    assert baseline.arm == "aux"
+    assert lines_note(baseline, labels) == sentence("references.lines_for", arm="the aux")
+    assert line_note(baseline, labels) == sentence("references.one_line_for", arm="the aux")
     shared = baselines(arms[1:])
     assert line_note(shared, labels) == sentence("references.one_line")
 
@@ -190,9 +190,9 @@ def test_where_no_line_is_drawn_no_note_speaks_of_one(
     known: dict[str, tuple[float, float]], baselines: Ask, changes: dict[str, object], reason: str
 ) -> None:
     known |= {"top_p": (0.1, 7.0)}
-    found = baselines([arm("top_p", **changes)])
-    assert not found.has_line
-    for note in (lines_note(found, {}), line_note(found, {})):
+    baseline = baselines([arm("top_p", **changes)])
+    assert not baseline.has_line
+    for note in (lines_note(baseline, {}), line_note(baseline, {})):
         assert note == sentence("references.none_because", why=reason)
 
 
@@ -216,19 +216,19 @@ def test_whole_sequences_are_not_simulated_for_a_picture_without_their_line() ->
     store = FakeStore()
     store.metrics = {"collapsed": (3.0, 2.0)}
     of = ArmSet.of([arm("collapsed")])
-    asked: list[bool] = []
+    resampled: list[bool] = []
 
     class Recorder(FakeStore):
         def answer(self, query: Callable[..., Any], *args: Any, **settings: Any) -> Answer[Any]:
             if query is balance.references:
-                asked.append(settings.get("resampled", True))
+                resampled.append(settings.get("resampled", True))
             return store.answer(query, *args, **settings)
 
     both = random_baselines(Trace(Recorder()), of)
-    assert any(asked)
-    asked.clear()
+    assert any(resampled)
+    resampled.clear()
     independent = random_baselines(Trace(Recorder()), of, of_sequences=False)
-    assert set(asked) == {False}
+    assert set(resampled) == {False}
     assert independent.levels["uniform"] == both.levels["uniform"]
     assert both.missing
     assert not independent.missing, "a line that nobody asked for is not missed"

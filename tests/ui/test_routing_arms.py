@@ -73,9 +73,9 @@ def test_a_dense_run_alone_is_compared_by_its_perplexity(open_app: Opener, folde
 
 
 def test_the_train_page_takes_routings_as_arms() -> None:
-    chosen = make_tiny_config("none").to_dict()
+    settings = make_tiny_config("none").to_dict()
     configs = train_orders.make_configs(
-        "tiny", chosen, ["loss_free", "expert_choice:chunk=8", "dense"], "0,1"
+        "tiny", settings, ["loss_free", "expert_choice:chunk=8", "dense"], "0,1"
     )
     assert [(c.arm, c.seed) for c in configs[:3]] == [
         ("loss_free", 0), ("expert_choice:chunk=8", 0), ("dense", 0),

@@ -105,17 +105,17 @@ def test_the_verdict_on_two_arms_is_the_same_for_every_base_in_the_lessons_and_o
             cell = re.split(r"\s{2,}", line)[column]
             survives = not cell.endswith(("alone", sentence("captions.not_significant")))
             verdicts[frozenset((base, text))].add(survives)
-    for pair, said in verdicts.items():
-        assert said == {quality_facts.survives(recorded, *sorted(pair), figure)}, pair
+    for pair, survivals in verdicts.items():
+        assert survivals == {quality_facts.survives(recorded, *sorted(pair), figure)}, pair
     assert len(verdicts) == 6
 
 
 def test_overview_and_compare_say_the_same_of_chance(open_shipped: Opener) -> None:
-    said = set()
+    messages = set()
     for page in ("overview", "compare"):
         text = words(open_shipped(page)).replace("\\", "")
-        said |= set(re.findall(pattern("references.last_steps", steps=100) + " [^;]*", text))
-    (message,) = said
+        messages |= set(re.findall(pattern("references.last_steps", steps=100) + " [^;]*", text))
+    (message,) = messages
     assert sentence("references.independent_tokens") in message
     assert sentence("references.whole_sequences") in message
 

@@ -27,9 +27,9 @@ def test_the_payload_is_plain_data_without_empty_slots() -> None:
 
 def test_the_version_changes_with_anything_that_is_shown() -> None:
     def version(
-        chosen: np.ndarray = CHOSEN, gates: np.ndarray | None = GATES, texts: list[str] = TEXTS
+        expert_ids: np.ndarray = CHOSEN, gates: np.ndarray | None = GATES, texts: list[str] = TEXTS
     ) -> str:
-        return str(text_payload(texts, text_spans(3, 3, ["x"]), chosen, gates, None, 4)["version"])
+        return str(text_payload(texts, text_spans(3, 3, ["x"]), expert_ids, gates, None, 4)["version"])
 
     assert version() == version()
     assert (

@@ -36,10 +36,10 @@ LARGE_HOST = Limits(memory_gb=1e6)
 
 def plain(config: RunConfig) -> dict[str, dict[str, object]]:
     """What the form returns when nothing was changed."""
-    chosen: dict[str, dict[str, object]] = {"corpus": {}, "model": {}, "training": {}}
+    settings: dict[str, dict[str, object]] = {"corpus": {}, "model": {}, "training": {}}
     for field in form.form_fields(config):
-        chosen[field.section][field.name] = field.default
-    return chosen
+        settings[field.section][field.name] = field.default
+    return settings
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
@@ -197,7 +197,7 @@ def test_a_runs_folder_that_cannot_be_written_is_named(
 
 def at_once(work: Callable[[], object], times: int, visitors: int = 8) -> list[Exception]:
     """What several visitors are told who do the same at the same time, so many times each."""
-    together, told = threading.Barrier(visitors), []
+    together, errors = threading.Barrier(visitors), []
 
     def visit() -> None:
         together.wait()
@@ -205,14 +205,14 @@ def at_once(work: Callable[[], object], times: int, visitors: int = 8) -> list[E
             try:
                 work()
             except Exception as error:
-                told.append(error)
+                errors.append(error)
 
     threads = [threading.Thread(target=visit) for _ in range(visitors)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return told
+    return errors
 
 
 def test_visitors_who_look_into_the_runs_folder_together_do_not_disturb_each_other(tmp_path: Path) -> None:

@@ -52,19 +52,19 @@ def test_compare_finds_the_random_routing_baselines_simulated(
     monkeypatch.setattr(warm_up, "OTHER_PAGES", ())
     prepare()
 
-    asked: list[Any] = []
+    calls: list[Any] = []
 
     def listen(index: Any, query: Any, runs: Any, *args: Any, **settings: Any) -> Any:
-        asked.append((query, settings))
+        calls.append((query, settings))
         return run_query(index, query, runs, *args, **settings)
 
     monkeypatch.setattr(store, "run_query", listen)
     app = open_app(recorded, "compare")
     assert not app.exception
-    assert (queries.references, {}) not in asked, "none is simulated on a visit"
+    assert (queries.references, {}) not in calls, "none is simulated on a visit"
     st.cache_resource.clear()
     app.run()
-    assert (queries.references, {}) in asked, "the page needs one"
+    assert (queries.references, {}) in calls, "the page needs one"
 
 
 def test_the_other_pages_are_imported_and_what_stays_is_not_collected_again(

@@ -30,8 +30,8 @@ class TestDamage:
         check = checks[name]
         assert check.status == "mismatch"
         assert check.first is not None
-        found = {key: getattr(check.first, key) for key in difference}
-        assert found == difference
+        values = {key: getattr(check.first, key) for key in difference}
+        assert values == difference
         return checks
 
     def test_a_count_too_many(self, run: Path) -> None:

@@ -33,8 +33,8 @@ def test_every_shipped_run_is_readable_finished_and_small():
 
 
 def test_the_main_comparison_has_four_arms_and_five_seeds_that_are_pairs():
-    found = {(listing.info.balancer, listing.info.seed) for listing in LISTINGS}
-    assert set(product(ARMS, range(5))) <= found
+    arms_and_seeds = {(listing.info.balancer, listing.info.seed) for listing in LISTINGS}
+    assert set(product(ARMS, range(5))) <= arms_and_seeds
     assert len({listing.info.pair_key for listing in LISTINGS}) == 1
 
 

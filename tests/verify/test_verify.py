@@ -120,15 +120,15 @@ class TestCommand:
         edit(run, "run.json", seed=5)
         rewrite(run, "expert_loads", setter("tokens", 0, step=5, layer=1, expert=2))
         assert main(["verify", "--runs", str(run.parent)]) == 1
-        said = capsys.readouterr().out
-        assert sentence("verify.seed_expected", seed=5, expected=0) in said
-        assert "expert_loads, step 5, layer 1: " + sentence("verify.assignments") in said
-        assert "1 of 2 runs differ" in said
-        assert "1 run has tables without checksums." in said
+        output = capsys.readouterr().out
+        assert sentence("verify.seed_expected", seed=5, expected=0) in output
+        assert "expert_loads, step 5, layer 1: " + sentence("verify.assignments") in output
+        assert "1 of 2 runs differ" in output
+        assert "1 run has tables without checksums." in output
         assert main(["verify", "sound", "--runs", str(run.parent)]) == 0
-        said = capsys.readouterr().out
-        assert "1 run, no mismatch" in said
-        assert "0 runs have tables without checksums." in said
+        output = capsys.readouterr().out
+        assert "1 run, no mismatch" in output
+        assert "0 runs have tables without checksums." in output
 
     def test_json(self, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
         rewrite(run, "expert_loads", setter("tokens", 0, step=5, layer=1, expert=2))
@@ -150,9 +150,9 @@ class TestCommand:
         shutil.copytree(run, run.parent / "broken")
         (run.parent / "broken" / "run.json").write_text("{")
         assert main(["verify", "--runs", str(run.parent)]) == 1
-        said = capsys.readouterr().out
-        assert "run.json is " + sentence("errors.damaged_or_cut_short") in said
-        assert "1 of 2 runs differ" in said
+        output = capsys.readouterr().out
+        assert "run.json is " + sentence("errors.damaged_or_cut_short") in output
+        assert "1 of 2 runs differ" in output
 
     def test_a_folder_of_runs_is_no_damaged_run(self, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
         shutil.copytree(run.parent, run.parent / "sweep")
@@ -174,18 +174,18 @@ class TestCommand:
         shutil.copytree(run, run.parent / os.fsdecode(b"bad\xff"))
         for options in ([], ["--json"]):
             assert main(["verify", "--runs", str(run.parent), *options]) == 1
-            said = capsys.readouterr().out
-            said.encode()
-            assert "bad\\udcff" in said.replace("\\\\", "\\")
+            output = capsys.readouterr().out
+            output.encode()
+            assert "bad\\udcff" in output.replace("\\\\", "\\")
 
     @pytest.mark.parametrize("name", ["nothing", "x" * 5000, "a/b"])
     def test_an_unknown_run_is_a_sentence(
         self, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert main(["verify", name, "--runs", str(tmp_path)]) == 2
-        said = capsys.readouterr().err
-        assert "explorer verify: RUN = " in said
-        assert said.count("\n") == 1
+        output = capsys.readouterr().err
+        assert "explorer verify: RUN = " in output
+        assert output.count("\n") == 1
 
     def test_without_duckdb_the_rest_is_checked(self, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(__import__("sys").modules, "explorer.store", None)

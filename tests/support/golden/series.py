@@ -61,5 +61,5 @@ def renewed(kept: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    found = renewed(json.loads(FILE.read_text(encoding="utf-8")), sys.argv[1:] or STRATEGIES)
-    FILE.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
+    series_by_name = renewed(json.loads(FILE.read_text(encoding="utf-8")), sys.argv[1:] or STRATEGIES)
+    FILE.write_text(json.dumps(series_by_name, indent=0) + "\n", encoding="utf-8")

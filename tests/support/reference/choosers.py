@@ -33,10 +33,10 @@ def experts_choose(scores_TE, k, chunk=None):
 
 def above(scores_TE, thresholds_E):
     """Every expert whose cut-off the token's score exceeds. -> [T][..]"""
-    chosen = []
+    expert_ids = []
     for row in scores_TE:
-        chosen.append([e for e, s in enumerate(row) if s > thresholds_E[e]])
-    return chosen
+        expert_ids.append([e for e, s in enumerate(row) if s > thresholds_E[e]])
+    return expert_ids
 
 
 def quantile(values, share):

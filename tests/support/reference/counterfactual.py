@@ -14,13 +14,13 @@ def replay(scores, bias, top_k, rule, u, updates, *, sequence=None, groups=(1, 1
     num_experts = len(scores[0])
     now, move = [store(float(b)) for b in bias], [0.0] * num_experts
     path, loads = [now], []
-    chosen = token_choice.choose(scores, now, "additive", top_k, *groups, None)
+    expert_ids = token_choice.choose(scores, now, "additive", top_k, *groups, None)
     for n in range(updates):
-        loads.append(_count(chosen, num_experts))
+        loads.append(_count(expert_ids, num_experts))
         start, length = 0, len(scores)
         if sequence is not None:
             start, length = n % (len(scores) // sequence) * sequence, sequence
-        counts = _count(chosen[start : start + length], num_experts)
+        counts = _count(expert_ids[start : start + length], num_experts)
         if rule == "smebu":
             clamped = [math.tanh(2 * e) for e in biases.update_direction(counts, "proportional")]
             centre = sum(clamped) / num_experts
@@ -34,10 +34,10 @@ def replay(scores, bias, top_k, rule, u, updates, *, sequence=None, groups=(1, 1
             moved = biases.updated(now, counts, u, rule)
         now = [store(b) for b in moved]
         path.append(now)
-        chosen = token_choice.choose(scores, now, "additive", top_k, *groups, None)
-    loads.append(_count(chosen, num_experts))
-    return path, loads, chosen
+        expert_ids = token_choice.choose(scores, now, "additive", top_k, *groups, None)
+    loads.append(_count(expert_ids, num_experts))
+    return path, loads, expert_ids
 
 
-def _count(chosen, num_experts):
-    return [sum(e in row for row in chosen) for e in range(num_experts)]
+def _count(expert_ids, num_experts):
+    return [sum(e in row for row in expert_ids) for e in range(num_experts)]

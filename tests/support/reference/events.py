@@ -6,42 +6,42 @@ loss). An event is (step, layer, expert, kind).
 
 import math
 
-from reference.figures import chosen, effective_experts
+from reference.figures import effective_experts, experts_in
 
 
 def stretches(flags):
     """(start, stop) of the longest rows of true values."""
-    found, start = [], None
+    spans, start = [], None
     for i, flag in enumerate([*flags, False]):
         if flag and start is None:
             start = i
         if not flag and start is not None:
-            found.append((start, i))
+            spans.append((start, i))
             start = None
-    return found
+    return spans
 
 
 def lasting(steps, flags, least, layer, expert, begin, end):
     """Two events for every long stretch: its first step, and the first one after it."""
-    found = []
+    episodes = []
     for start, stop in stretches(flags):
         if stop - start >= least:
-            found.append((steps[start], layer, expert, begin))
+            episodes.append((steps[start], layer, expert, begin))
             if stop < len(steps):
-                found.append((steps[stop], layer, expert, end))
-    return found
+                episodes.append((steps[stop], layer, expert, end))
+    return episodes
 
 
 def of_loads(steps, counts_SLE):
-    found = []
+    episodes = []
     for layer in range(len(counts_SLE[0])):
         rows = [step[layer] for step in counts_SLE]
         for expert in range(len(rows[0])):
             idle = [row[expert] == 0 for row in rows]
-            found += lasting(steps, idle, 100, layer, expert, "death", "revival")
+            episodes += lasting(steps, idle, 100, layer, expert, "death", "revival")
         low = [sum(row) > 0 and effective_experts(row) <= len(row) / 2 + 1e-9 for row in rows]
-        found += lasting(steps, low, 100, layer, None, "collapse", "recovery")
-    return found
+        episodes += lasting(steps, low, 100, layer, None, "collapse", "recovery")
+    return episodes
 
 
 def all_finite(values):
@@ -61,19 +61,19 @@ def turning_share(bias_SE):
 
 
 def of_biases(steps, bias_SLE):
-    found = []
+    episodes = []
     for layer in range(len(bias_SLE[0])):
         rows = [step[layer] for step in bias_SLE]
         wide = [i for i, row in enumerate(rows) if all_finite(row) and max(row) - min(row) > 1]
         if wide:
-            found.append((steps[wide[0]], layer, None, "bias_saturation"))
+            episodes.append((steps[wide[0]], layer, None, "bias_saturation"))
         for expert in range(len(rows[0])):
             odd = [row[expert] is not None and not math.isfinite(row[expert]) for row in rows]
-            found += [(steps[a], layer, expert, "bias_not_finite") for a, _ in stretches(odd)]
+            episodes += [(steps[a], layer, expert, "bias_not_finite") for a, _ in stretches(odd)]
         windows = [rows[i : i + 64] for i in range(0, len(rows) - 63, 64)]
         turning = [turning_share(window) >= 0.6 for window in windows]
-        found += [(steps[64 * start], layer, None, "oscillation") for start, _ in stretches(turning)]
-    return found
+        episodes += [(steps[64 * start], layer, None, "oscillation") for start, _ in stretches(turning)]
+    return episodes
 
 
 def middle(values):
@@ -94,25 +94,25 @@ def rise(losses_S, i):
 
 def of_losses(steps, losses_S):
     rises = [rise(losses_S, i) for i in range(len(losses_S))]
-    found = []
+    episodes = []
     for start, stop in stretches([above is not None for above in rises]):
         peak = max(range(start, stop), key=lambda i: (rises[i], -i))
-        found.append((steps[peak], None, None, "loss_spike"))
+        episodes.append((steps[peak], None, None, "loss_spike"))
     odd = [loss is not None and not math.isfinite(loss) for loss in losses_S]
-    return found + [(steps[start], None, None, "loss_not_finite") for start, _ in stretches(odd)]
+    return episodes + [(steps[start], None, None, "loss_not_finite") for start, _ in stretches(odd)]
 
 
 def of_choices(steps, choices_SLTK, num_experts):
     """The probes' choices [probe][layer][token][slot]; `steps` are those of the probes."""
-    found = []
+    episodes = []
     for layer in range(len(choices_SLTK[0])):
-        last = [chosen(slots, num_experts) for slots in choices_SLTK[-1][layer]]
+        last = [experts_in(slots, num_experts) for slots in choices_SLTK[-1][layer]]
         for step, probe in zip(steps[:-1], choices_SLTK, strict=False):
             same = sum(
-                len(chosen(slots, num_experts) & f) for slots, f in zip(probe[layer], last, strict=True)
+                len(experts_in(slots, num_experts) & f) for slots, f in zip(probe[layer], last, strict=True)
             )
             whole = sum(len(f) for f in last)
             if whole and same / whole >= 0.9:
-                found.append((step, layer, None, "choices_settled"))
+                episodes.append((step, layer, None, "choices_settled"))
                 break
-    return found
+    return episodes

@@ -138,14 +138,14 @@ def oscillation(bias_SE):
 # --- Choices of tokens; a number outside 0 ... E - 1 is an empty slot ---
 
 
-def chosen(slots_K, num_experts):
+def experts_in(slots_K, num_experts):
     return {e for e in slots_K if 0 <= e < num_experts}
 
 
 def churn(before_TK, after_TK, num_experts):
     kept = slots = 0
     for old, new in zip(before_TK, after_TK, strict=True):
-        a, b = chosen(old, num_experts), chosen(new, num_experts)
+        a, b = experts_in(old, num_experts), experts_in(new, num_experts)
         kept += len(a & b)
         slots += max(len(a), len(b))
     return 1 - kept / slots if slots else math.nan
@@ -154,16 +154,16 @@ def churn(before_TK, after_TK, num_experts):
 def saturation(now_TK, final_TK, num_experts):
     made = slots = 0
     for now, final in zip(now_TK, final_TK, strict=True):
-        made += len(chosen(now, num_experts) & chosen(final, num_experts))
-        slots += len(chosen(final, num_experts))
+        made += len(experts_in(now, num_experts) & experts_in(final, num_experts))
+        slots += len(experts_in(final, num_experts))
     return made / slots if slots else math.nan
 
 
 def cross_activation(first_TK, second_TK, num_first, num_second):
     table = [[0] * num_second for _ in range(num_first)]
     for one, other in zip(first_TK, second_TK, strict=True):
-        for i in chosen(one, num_first):
-            for j in chosen(other, num_second):
+        for i in experts_in(one, num_first):
+            for j in experts_in(other, num_second):
                 table[i][j] += 1
     return table
 

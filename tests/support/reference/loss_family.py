@@ -56,7 +56,7 @@ def gshard(logits_TE, groups, score_func="softmax", normalisation="unit", fracti
     return total / len(groups)
 
 
-def buffered(parts, chosen, score_func="softmax", counts_ME=None):
+def buffered(parts, expert_ids, score_func="softmax", counts_ME=None):
     """The buffered global loss of a step: mean over its micro-batches of Σ f_i P_i.
 
     parts: logits [T][E] of each micro-batch, in order. f of micro-batch m is N · c_i / (K · tokens) with
@@ -64,7 +64,7 @@ def buffered(parts, chosen, score_func="softmax", counts_ME=None):
     """
     experts, total = len(parts[0][0]), 0.0
     seen = [0] * experts
-    for number, (logits_TE, chosen_TK) in enumerate(zip(parts, chosen, strict=True)):
+    for number, (logits_TE, chosen_TK) in enumerate(zip(parts, expert_ids, strict=True)):
         here = routing.count(chosen_TK, experts)
         seen = [a + b for a, b in zip(seen, here, strict=True)]
         counts = seen if counts_ME is None else counts_ME[number]

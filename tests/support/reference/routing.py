@@ -49,16 +49,16 @@ def biased(scores_TE, bias_E, bias_form):
 
 def top_k(row, k):
     """The k experts with the largest values, best first."""
-    chosen = []
+    selected = []
     for _ in range(k):
         best = None
         for expert, value in enumerate(row):
-            if expert in chosen:
+            if expert in selected:
                 continue
             if best is None or value > row[best]:
                 best = expert
-        chosen.append(best)
-    return chosen
+        selected.append(best)
+    return selected
 
 
 def select(scores_TE, bias_E, k, bias_form="additive"):
@@ -73,9 +73,9 @@ def gate_weights(scores_TE, chosen_TK, normalize, scale):
     router would learn nothing from the language loss.
     """
     result = []
-    for token_scores, chosen in zip(scores_TE, chosen_TK, strict=True):
-        weights = [token_scores[expert] for expert in chosen]
-        if normalize and len(chosen) > 1:
+    for token_scores, experts in zip(scores_TE, chosen_TK, strict=True):
+        weights = [token_scores[expert] for expert in experts]
+        if normalize and len(experts) > 1:
             total = sum(weights)
             weights = [w / total for w in weights]
         result.append([w * scale for w in weights])
@@ -85,8 +85,8 @@ def gate_weights(scores_TE, chosen_TK, normalize, scale):
 def count(chosen_TK, num_experts):
     """How many tokens chose each expert. -> [E] whole numbers."""
     result = [0] * num_experts
-    for chosen in chosen_TK:
-        for expert in chosen:
+    for experts in chosen_TK:
+        for expert in experts:
             result[expert] += 1
     return result
 
@@ -142,10 +142,10 @@ def moe_output(x_TD, experts, chosen_TK, weights_TK, shared=()):
     experts and shared: one (gate, up, down) triple each, see `swiglu`. -> [T][D].
     """
     result = []
-    for x, chosen, weights in zip(x_TD, chosen_TK, weights_TK, strict=True):
+    for x, expert_row, weights in zip(x_TD, chosen_TK, weights_TK, strict=True):
         x = [float(value) for value in x]
         out = [0.0] * len(x)
-        for expert, weight in zip(chosen, weights, strict=True):
+        for expert, weight in zip(expert_row, weights, strict=True):
             for i, value in enumerate(swiglu(x, *experts[expert])):
                 out[i] += float(weight) * value
         for triple in shared:

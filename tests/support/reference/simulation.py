@@ -24,7 +24,7 @@ def score_row(weights_E, offset_E, score_function):
     return [value / total for value in shifted]
 
 
-def chosen(values_E, top_k):
+def top_experts(values_E, top_k):
     """Indices of the K largest; of equal values the first."""
     order = sorted(range(len(values_E)), key=lambda e: (-values_E[e], e))
     return set(order[:top_k])
@@ -81,7 +81,7 @@ def simulate(
             if top_k < experts:
                 cutoff = sorted(compared, reverse=True)[top_k]
                 required.append([cutoff - s for s in scores])
-            with_bias, without = chosen(compared, top_k), chosen(scores, top_k)
+            with_bias, without = top_experts(compared, top_k), top_experts(scores, top_k)
             moved += len(with_bias - without)
             for expert in with_bias:
                 load[expert] += 1

@@ -47,20 +47,20 @@ def choose(scores_TE, bias_E, bias_form, k, num_groups=1, groups_kept=1, p=None)
             result.append(ranked[:k])
             continue
         total = sum(token_scores[expert] for expert in ranked)
-        reached, chosen = 0.0, []
+        reached, selected = 0.0, []
         for expert in ranked:
-            chosen.append(expert)
+            selected.append(expert)
             reached += token_scores[expert] / total
             if reached >= p:
                 break
-        result.append(chosen)
+        result.append(selected)
     return result
 
 
-def gates(weighing_TE, chosen, divide_by, scale):
+def gates(weighing_TE, expert_ids, divide_by, scale):
     """The weights of the chosen experts: [T] lists. divide_by: nothing, chosen or all."""
     result = []
-    for row, experts in zip(weighing_TE, chosen, strict=True):
+    for row, experts in zip(weighing_TE, expert_ids, strict=True):
         total = 1.0
         if divide_by == "chosen":
             total = sum(row[expert] for expert in experts)
@@ -70,19 +70,19 @@ def gates(weighing_TE, chosen, divide_by, scale):
     return result
 
 
-def served(chosen, weights, num_experts, capacity, policy):
+def served(expert_ids, weights, num_experts, capacity, policy):
     """Which assignments are served: [T] lists of booleans.
 
     Every expert takes its queue in order until it is full. The queue: first choices of all tokens, then
     second ones, and so on; with `probability` the largest weight first, however it came to be chosen.
     """
     queues = {expert: [] for expert in range(num_experts)}
-    slots = max(len(experts) for experts in chosen)
+    slots = max(len(experts) for experts in expert_ids)
     for slot in range(slots):
-        for token, experts in enumerate(chosen):
+        for token, experts in enumerate(expert_ids):
             if slot < len(experts):
                 queues[experts[slot]].append((token, slot))
-    result = [[False] * len(experts) for experts in chosen]
+    result = [[False] * len(experts) for experts in expert_ids]
     for queue in queues.values():
         if policy == "probability":
             queue = sorted(queue, key=lambda place: -weights[place[0]][place[1]])
@@ -105,15 +105,15 @@ def noisy(logits_TE, x_TD, noise_weight_ED, normal_TE):
     return result
 
 
-def switched(chosen, unbiased):
+def switched(expert_ids, unbiased):
     """How many of the assignments the same choice without a bias does not have."""
-    return sum(expert not in b for a, b in zip(chosen, unbiased, strict=True) for expert in a)
+    return sum(expert not in b for a, b in zip(expert_ids, unbiased, strict=True) for expert in a)
 
 
-def margin(rows, chosen, num_groups=1, groups_kept=1):
+def margin(rows, expert_ids, num_groups=1, groups_kept=1):
     """Mean gap between the worst chosen and the best that was left, over tokens that left one; else None."""
     gaps = []
-    for row, experts in zip(rows, chosen, strict=True):
+    for row, experts in zip(rows, expert_ids, strict=True):
         left = [e for e in allowed_experts(row, num_groups, groups_kept) if e not in experts]
         if left:
             gaps.append(min(row[e] for e in experts) - max(row[e] for e in left))
