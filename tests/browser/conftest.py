@@ -132,9 +132,7 @@ def probed_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """More time to start a server and a browser. Where nobody watches, a lost click is tried once more."""
+    """More time to start a server and a browser."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent) and os.environ.get("REQUIRE_BROWSER") == "1":
             item.add_marker(pytest.mark.timeout(600))
-            if os.environ.get("CI") == "true":
-                item.add_marker(pytest.mark.flaky(reruns=1))
