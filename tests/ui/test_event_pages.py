@@ -14,7 +14,7 @@ from explorer.figures import events
 from explorer.figures.arms import Arm, run_from_row
 from explorer.recording.run_writer import RunWriter
 from explorer.records.records import EventRecord
-from explorer.ui.replay import event_list, playhead
+from explorer.ui.replay import event_list
 
 STEPS = 240
 
@@ -265,12 +265,3 @@ def test_the_note_explains_numbers_and_mixed_marks_where_there_are_some() -> Non
     assert events.marks_note(some, since=11) == " " + sentence("events.marks_at_top", marks="✕ death.")
     assert events.marks_note(some, several=True) == " " + sentence("events.marks_at_top", marks="▼ collapse.")
     assert events.marks_note(some, since=500) == ""
-
-
-def test_a_jump_lands_on_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    state: dict[str, object] = {"step": 3, "layer": 0, "expert": "all"}
-    monkeypatch.setattr(playhead.st, "session_state", state)
-    playhead.select_event(50, {"step": 40, "layer": 1, "expert": 2})
-    assert state == {"step": 40, "layer": 1, "expert": "2"}
-    playhead.select_event(50, {"step": 51, "layer": None, "expert": None})
-    assert (state["step"], state["layer"], state["expert"]) == (50, 1, "2"), "the rest stays"

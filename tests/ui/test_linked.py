@@ -233,6 +233,8 @@ def test_an_event_of_the_list_moves_playhead_layer_and_expert(monkeypatch: pytes
     assert state == {"step": 50, "layer": 0, "expert": "all"}
     playhead.select_event(50, {"step": 7, "layer": 1, "expert": 2})
     assert state == {"step": 7, "layer": 1, "expert": "2"}
+    playhead.select_event(50, {"step": 9, "layer": None, "expert": None})
+    assert state == {"step": 9, "layer": 1, "expert": "2"}, "the rest stays"
 
 
 def test_the_list_of_events_opens_on_replay(open_app: Opener, recorded: Path) -> None:

@@ -111,7 +111,7 @@ def move(run: Run, step: int) -> None:
 def go_to(step: int) -> None:
     """A link on the page names a step."""
     state.put("step", step)
-    MOVED.put(None)
+    MOVED.take()
 
 
 def undo_echo(run: Run) -> None:
